@@ -1,0 +1,1 @@
+//! Placeholder page; filled in the next commit.

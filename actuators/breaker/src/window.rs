@@ -52,7 +52,12 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn new(span: Duration, now: Duration) -> Self {
         let width_nanos = (nanos(span) / BUCKETS as u64).max(1);
-        Self { width_nanos, newest: nanos(now) / width_nanos, sums: Counts::default(), ring: Default::default() }
+        Self {
+            width_nanos,
+            newest: nanos(now) / width_nanos,
+            sums: Counts::default(),
+            ring: Default::default(),
+        }
     }
 
     pub(crate) fn record(&mut self, now: Duration, failed: bool, slow: bool) {

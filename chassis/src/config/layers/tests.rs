@@ -1,0 +1,3 @@
+//! Settings as users write them, and the messages that they get.
+
+use serde::Deserialize;

@@ -1,0 +1,188 @@
+//! Logs to standard error, for people or machines, and spans to an OpenTelemetry collector where one is configured.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::IsTerminal;
+use std::str::FromStr;
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::config::{Invalid, Validate};
+
+/// How long one export may take, and how long the last one may hold up the end of the process.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people: one line each, coloured on a terminal.
+    #[default]
+    Human,
+    /// For machines: one JSON object each.
+    Json,
+}
+
+/// What the process tells about itself, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// `human` or `json`.
+    pub log_format: LogFormat,
+    /// Which lines are written: a level, or levels by module, as in `info,monitor=debug`.
+    pub log_filter: String,
+    /// Where spans go over OTLP/gRPC, as in `http://127.0.0.1:4317`. Nothing is exported without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Default for TelemetryConfig {
+    /// `info` is the operator's timeline; the libraries below us are heard from `warn`.
+    fn default() -> Self {
+        Self { log_format: LogFormat::Human, log_filter: "info".to_owned(), otlp_endpoint: None }
+    }
+}
+
+impl Validate for TelemetryConfig {
+    fn validate(&self) -> Result<(), Invalid> {
+        let Self { log_format: _, log_filter, otlp_endpoint } = self;
+        if let Err(error) = EnvFilter::from_str(log_filter) {
+            let rule = format!("must be a level or levels by module, as in info,monitor=debug ({error})");
+            return Err(Invalid::new("log_filter", log_filter, rule));
+        }
+        match otlp_endpoint {
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
+                Err(Invalid::new("otlp_endpoint", url, "must start with http:// or https://"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The settings break a rule.
+    #[error("the telemetry settings are not usable")]
+    Config(#[source] Invalid),
+    /// The exporter cannot be made.
+    #[error("cannot export spans to {endpoint}")]
+    Exporter {
+        /// Where to.
+        endpoint: String,
+        /// What the exporter said.
+        #[source]
+        source: opentelemetry_otlp::ExporterBuildError,
+    },
+    /// Telemetry was already started in this process.
+    #[error("telemetry was already started in this process")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Keeps telemetry alive; the last spans leave when it is dropped. Drop it while the runtime still runs, outside a task.
+#[derive(Debug)]
+#[must_use = "telemetry ends when this is dropped"]
+pub struct Guard {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(provider) = self.provider.take()
+            && let Err(error) = provider.shutdown_with_timeout(EXPORT_TIMEOUT)
+        {
+            tracing::warn!("the last spans were not exported: {error}");
+        }
+    }
+}
+
+/// Starts logs, and the export of spans if an endpoint is set; needs a runtime around it then.
+///
+/// # Errors
+/// If the settings break a rule, the exporter cannot be made, or telemetry was started before.
+pub fn init(config: &TelemetryConfig) -> Result<Guard, TelemetryError> {
+    config.validate().map_err(TelemetryError::Config)?;
+    let TelemetryConfig { log_format, log_filter, otlp_endpoint } = config;
+    let provider = otlp_endpoint.as_deref().map(exporting_to).transpose()?;
+    let spans = provider
+        .as_ref()
+        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("homeostat")));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match log_format {
+        LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).compact().boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(lines)
+        .with(filter(log_filter))
+        .try_init()
+        .map_err(TelemetryError::Twice)?;
+    log_panics();
+    Ok(Guard { provider })
+}
+
+/// The wanted lines, with the libraries below us at `warn` unless the filter names them.
+fn filter(wanted: &str) -> EnvFilter {
+    let quiet = [
+        "h2",
+        "hyper",
+        "hyper_util",
+        "tower",
+        "tonic",
+        "reqwest",
+        "rustls",
+        "sqlx",
+        "opentelemetry",
+        "opentelemetry_sdk",
+        "opentelemetry_otlp",
+    ];
+    let quiet = quiet.iter().filter(|name| !wanted.contains(*name)).map(|name| format!(",{name}=warn"));
+    EnvFilter::new(format!("{wanted}{}", quiet.collect::<String>()))
+}
+
+fn exporting_to(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .with_timeout(EXPORT_TIMEOUT)
+        .build()
+        .map_err(|source| TelemetryError::Exporter { endpoint: endpoint.to_owned(), source })?;
+    let resource = Resource::builder().with_service_name("homeostat").build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+tokio::task_local! {
+    /// Where the supervised task on this thread panicked, for the one line that its supervisor logs.
+    static PANIC_PLACE: RefCell<Option<String>>;
+}
+
+/// A panic becomes a log line with its place. A supervised task's panic is only noted: its supervisor logs it.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let noted = PANIC_PLACE.try_with(|noted| *noted.borrow_mut() = place.clone());
+        if noted.is_err() {
+            let place = place.unwrap_or_default();
+            tracing::error!("panicked at {place}: {}", panic.payload_as_str().unwrap_or("no message"));
+        }
+    }));
+}
+
+/// Runs a supervised future; the second value is where it panicked, if telemetry is started and it did.
+pub(crate) async fn quietly<F: Future>(work: F) -> (F::Output, Option<String>) {
+    PANIC_PLACE
+        .scope(RefCell::new(None), async {
+            let output = work.await;
+            (output, PANIC_PLACE.with(RefCell::take))
+        })
+        .await
+}

@@ -1,0 +1,429 @@
+//! What is remembered of one target: its series, what each grew by at the last scrape, and whether that scrape was whole.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::admission::Standing;
+use crate::histogram::{Observed, Snapshot};
+use crate::normalize::{Kind, Reading, write_key};
+use crate::rate::{self, Increase, Point, Unknown};
+use crate::tally::Tally;
+use crate::window::Window;
+
+/// One answer of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrape {
+    /// When the answer arrived.
+    pub at: Timestamp,
+    /// Whether its end was seen; in a partial answer a missing series is unknown.
+    pub complete: bool,
+    /// Whether every series in it was taken in, so that one that is new next time did not exist before.
+    pub whole: bool,
+}
+
+/// How points become rates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Rates cover at least this span; zero: between the two newest scrapes.
+    pub rate_span: SignedDuration,
+    /// Points kept per counter.
+    pub points: usize,
+    /// Across a longer silence nothing is known, and a series silent for longer is forgotten.
+    pub gap_max: SignedDuration,
+}
+
+/// One series, or one histogram with all its buckets.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Labels ordered by name, without `le`.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// The unit that the target declared, or empty.
+    pub unit: Box<str>,
+    /// What is known of its value.
+    pub measured: Measured,
+    scrape: u64,
+    at: Timestamp,
+}
+
+/// What is known of a series' value after a scrape.
+#[derive(Debug, Clone)]
+pub enum Measured {
+    /// A level.
+    Gauge(f64),
+    /// A total, and how much it grew.
+    Counter {
+        /// Its latest points.
+        window: Window,
+        /// Its growth up to the newest point.
+        growth: Result<Increase, Unknown>,
+    },
+    /// A histogram, and what it observed since the scrape before.
+    Histogram {
+        /// When it was read last, and what it said.
+        last: (Timestamp, Snapshot),
+        /// What was observed, or why that is unknown.
+        growth: Result<Observed, &'static str>,
+    },
+}
+
+impl Entry {
+    /// A label's value.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|(label, _)| **label == *name).map(|(_, value)| value.as_ref())
+    }
+}
+
+/// The series of one target.
+#[derive(Debug, Clone, Default)]
+pub struct SeriesStore {
+    metrics: BTreeMap<Box<str>, Metric>,
+    /// Counts the answers taken in; the entries of the latest carry this number.
+    scrapes: u64,
+    last: Option<Scrape>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Metric {
+    entries: BTreeMap<Box<str>, Entry>,
+    /// The two latest scrapes that had a series of this metric.
+    seen: [u64; 2],
+}
+
+impl SeriesStore {
+    /// Where each reading stands before admission; `declared` tells whether a declared service needs a metric.
+    pub fn standings(&self, readings: &[Reading<'_>], declared: impl Fn(&str) -> bool) -> Vec<Standing> {
+        let mut key = String::new();
+        let mut standing = |reading: &Reading<'_>| {
+            let metric = metric_of(reading);
+            if declared(metric) {
+                return Standing::Declared;
+            }
+            write_entry_key(&mut key, reading);
+            let known = self.metrics.get(metric).is_some_and(|metric| metric.entries.contains_key(key.as_str()));
+            if known { Standing::Known } else { Standing::New }
+        };
+        readings.iter().map(&mut standing).collect()
+    }
+
+    /// Takes in one answer. Growth that cannot be known is counted in `tally`, as are restarts of counters.
+    pub fn absorb(&mut self, scrape: Scrape, readings: Vec<Reading<'_>>, rules: &Rules, tally: &mut Tally) {
+        self.scrapes += 1;
+        let mut intake = Intake { scrape, previous: self.last, number: self.scrapes, rules, tally };
+        let mut key = String::new();
+        let mut histograms: BTreeMap<(Box<str>, Box<str>), Gathered> = BTreeMap::new();
+        for reading in readings {
+            let Some(at) = intake.time(reading.timestamp_ms) else { continue };
+            write_entry_key(&mut key, &reading);
+            let metric = metric_of(&reading);
+            if let Kind::Bucket { bound } = reading.kind {
+                let gathered = histograms
+                    .entry((metric.into(), key.as_str().into()))
+                    .or_insert_with(|| Gathered { labels: own_labels(&reading), unit: reading.unit.into(), at, buckets: Vec::new() });
+                gathered.buckets.push((bound, reading.value));
+            } else {
+                let metric = metric_mut(&mut self.metrics, metric, intake.number);
+                intake.scalar(metric, &key, &reading, at);
+            }
+        }
+        for ((metric, key), gathered) in histograms {
+            intake.histogram(metric_mut(&mut self.metrics, &metric, intake.number), key, gathered);
+        }
+        self.last = Some(scrape);
+        self.forget(scrape.at, rules);
+    }
+
+    /// Forgets series that were silent for longer than the longest gap, so that vanished ones do not pile up.
+    pub fn forget(&mut self, now: Timestamp, rules: &Rules) {
+        for metric in self.metrics.values_mut() {
+            metric.entries.retain(|_, entry| now.duration_since(entry.at) <= rules.gap_max);
+        }
+        self.metrics.retain(|_, metric| !metric.entries.is_empty());
+    }
+
+    /// The entries of `metric` in the latest answer; `None` if it had none of that metric.
+    pub fn fresh(&self, metric: &str) -> Option<impl Iterator<Item = &Entry>> {
+        let metric = self.metrics.get(metric).filter(|metric| metric.seen[1] == self.scrapes)?;
+        Some(metric.entries.values().filter(|entry| entry.scrape == self.scrapes))
+    }
+
+    /// Every entry that is remembered, by metric and key, and whether it was in the latest answer.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry, bool)> {
+        self.metrics.iter().flat_map(move |(name, metric)| {
+            metric.entries.values().map(move |entry| (name.as_ref(), entry, entry.scrape == self.scrapes))
+        })
+    }
+
+    /// How many entries are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.metrics.values().map(|metric| metric.entries.len()).sum()
+    }
+
+    /// Whether nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.metrics.is_empty()
+    }
+
+    /// Whether the latest answer was whole.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        self.last.is_some_and(|scrape| scrape.complete)
+    }
+}
+
+/// A histogram's buckets, brought together from their lines.
+#[derive(Debug)]
+struct Gathered {
+    labels: Vec<(Box<str>, Box<str>)>,
+    unit: Box<str>,
+    at: Timestamp,
+    buckets: Vec<(f64, f64)>,
+}
+
+struct Intake<'a> {
+    scrape: Scrape,
+    previous: Option<Scrape>,
+    number: u64,
+    rules: &'a Rules,
+    tally: &'a mut Tally,
+}
+
+impl Intake<'_> {
+    /// The target's own time if it gave one that can be true, else that of the answer.
+    fn time(&mut self, timestamp_ms: Option<i64>) -> Option<Timestamp> {
+        let Some(ms) = timestamp_ms else { return Some(self.scrape.at) };
+        let near = |at: &Timestamp| self.scrape.at.duration_since(*at).abs() <= self.rules.gap_max;
+        let at = Timestamp::from_millisecond(ms).ok().filter(near);
+        if at.is_none() {
+            self.tally.count("timestamp_out_of_range");
+        }
+        at
+    }
+
+    /// How long ago a series that is new now cannot have existed yet: the answer before was whole and had its metric, but
+    /// not this one. Such a series (the first 503 of a service, say) counts from zero. When the whole metric is new, it may
+    /// have existed unseen, with any value.
+    fn born_within(&self, metric: &Metric, at: Timestamp) -> Option<SignedDuration> {
+        let previous = self.previous.filter(|previous| previous.whole)?;
+        let had_metric = metric.seen[0] != 0 && metric.seen[0] + 1 == self.number;
+        if had_metric { rate::elapsed(previous.at, at, self.rules.gap_max).ok() } else { None }
+    }
+
+    fn scalar(&mut self, metric: &mut Metric, key: &str, reading: &Reading<'_>, at: Timestamp) {
+        let born = self.born_within(metric, at);
+        let point = Point { at, value: reading.value };
+        let Some(entry) = metric.entries.get_mut(key) else {
+            let measured = self.first(reading.kind, point, born);
+            let entry = Entry { labels: own_labels(reading), unit: reading.unit.into(), measured, scrape: self.number, at };
+            metric.entries.insert(key.into(), entry);
+            return;
+        };
+        match (&mut entry.measured, reading.kind) {
+            (Measured::Gauge(value), Kind::Gauge) => *value = reading.value,
+            (Measured::Counter { window, growth }, Kind::Counter) => {
+                *growth = window.push(point).and_then(|()| window.increase(self.rules.rate_span, self.rules.gap_max));
+                count_growth(growth, self.tally);
+            }
+            // The target changed its mind about the type.
+            (measured, kind) => *measured = self.first(kind, point, None),
+        }
+        (entry.scrape, entry.at) = (self.number, at);
+    }
+
+    fn first(&self, kind: Kind, point: Point, born: Option<SignedDuration>) -> Measured {
+        if kind == Kind::Gauge {
+            return Measured::Gauge(point.value);
+        }
+        let mut window = Window::new(self.rules.points);
+        // An empty window takes any point.
+        let _ = window.push(point);
+        let growth = match born {
+            Some(elapsed) => Ok(Increase { amount: point.value, elapsed, reset: false }),
+            None => Err(Unknown::First),
+        };
+        Measured::Counter { window, growth }
+    }
+
+    fn histogram(&mut self, metric: &mut Metric, key: Box<str>, gathered: Gathered) {
+        let Gathered { labels, unit, at, buckets } = gathered;
+        let zero = Snapshot::new(buckets.iter().map(|(bound, _)| (*bound, 0.0)));
+        let now = Snapshot::new(buckets);
+        let born = self.born_within(metric, at);
+        let growth = match metric.entries.get(&key).map(|entry| &entry.measured) {
+            Some(Measured::Histogram { last: (last_at, last), .. }) => {
+                rate::elapsed(*last_at, at, self.rules.gap_max)
+                    .map_err(Unknown::name)
+                    .and_then(|_| now.since(last).map_err(|unknown| unknown.name()))
+            }
+            _ if born.is_some() => now.since(&zero).map_err(|unknown| unknown.name()),
+            _ => Err(Unknown::First.name()),
+        };
+        match &growth {
+            Ok(observed) => {
+                self.tally.add("counter_reset", observed.reset.into());
+                self.tally.add("histogram_repaired", observed.repaired.into());
+            }
+            Err(reason) => self.tally.add(reason, (*reason != Unknown::First.name()).into()),
+        }
+        let measured = Measured::Histogram { last: (at, now), growth };
+        metric.entries.insert(key, Entry { labels, unit, measured, scrape: self.number, at });
+    }
+}
+
+fn count_growth(growth: &Result<Increase, Unknown>, tally: &mut Tally) {
+    match growth {
+        Ok(increase) => tally.add("counter_reset", increase.reset.into()),
+        Err(unknown) => tally.add(unknown.name(), (*unknown != Unknown::First).into()),
+    }
+}
+
+fn metric_mut<'m>(metrics: &'m mut BTreeMap<Box<str>, Metric>, name: &str, number: u64) -> &'m mut Metric {
+    if !metrics.contains_key(name) {
+        metrics.insert(name.into(), Metric::default());
+    }
+    let metric = metrics.get_mut(name).expect("it was inserted above if it was missing");
+    if metric.seen[1] != number {
+        metric.seen = [metric.seen[1], number];
+    }
+    metric
+}
+
+/// A histogram goes by its family's name, everything else by its own.
+fn metric_of<'r>(reading: &'r Reading<'_>) -> &'r str {
+    match reading.kind {
+        Kind::Bucket { .. } => reading.name.strip_suffix("_bucket").unwrap_or(&reading.name),
+        _ => &reading.name,
+    }
+}
+
+/// Two buckets of one histogram share a key: it leaves `le` out.
+fn write_entry_key(key: &mut String, reading: &Reading<'_>) {
+    if matches!(reading.kind, Kind::Bucket { .. }) {
+        let labels: Vec<_> = reading.labels.iter().filter(|(name, _)| name != "le").cloned().collect();
+        write_key(key, metric_of(reading), &labels);
+    } else {
+        write_key(key, &reading.name, &reading.labels);
+    }
+}
+
+fn own_labels(reading: &Reading<'_>) -> Vec<(Box<str>, Box<str>)> {
+    let bucket = matches!(reading.kind, Kind::Bucket { .. });
+    let kept = reading.labels.iter().filter(|(name, _)| !bucket || name != "le");
+    kept.map(|(name, value)| (name.as_ref().into(), value.as_ref().into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exposition::{Format, Limits, parse};
+    use crate::fixtures::{Scraped, at};
+    use crate::normalize::normalize;
+
+    impl Scraped {
+        fn rate(&self, metric: &str, label: Option<(&str, &str)>) -> Result<f64, &'static str> {
+            let mut fresh = self.store.fresh(metric).ok_or("absent")?;
+            let wanted = |entry: &&Entry| label.is_none_or(|(name, value)| entry.label(name) == Some(value));
+            match &fresh.find(wanted).ok_or("no entry")?.measured {
+                Measured::Counter { growth, .. } => growth.map(|g| g.per_second()).map_err(Unknown::name),
+                Measured::Gauge(value) => Ok(*value),
+                Measured::Histogram { growth, .. } => growth.as_ref().map(Observed::total).map_err(|reason| *reason),
+            }
+        }
+    }
+
+    #[test]
+    fn a_counter_needs_two_scrapes_and_survives_a_restart() {
+        let mut target = Scraped::default();
+        target.scrape(0, "a_total 100\n");
+        assert_eq!(target.rate("a_total", None), Err("first_sample"));
+        target.scrape(10, "a_total 150\n");
+        assert_eq!(target.rate("a_total", None), Ok(5.0));
+        target.scrape(20, "a_total 20\n");
+        assert_eq!(target.rate("a_total", None), Ok(2.0));
+        assert_eq!(target.tally.get("counter_reset"), 1);
+    }
+
+    #[test]
+    fn a_gap_and_a_clock_step_are_unknown_and_counted() {
+        let mut target = Scraped::default();
+        target.scrape(0, "a_total 100\n");
+        target.scrape(31, "a_total 150\n");
+        assert_eq!(target.rate("a_total", None), Err("gap"));
+        target.scrape(25, "a_total 160\n");
+        assert_eq!(target.rate("a_total", None), Err("time_not_advancing"));
+        assert_eq!(target.tally.get("time_not_advancing"), 1);
+        target.scrape(35, "a_total 170\n");
+        assert_eq!(target.rate("a_total", None), Ok(1.0));
+    }
+
+    #[test]
+    fn a_new_label_set_of_a_known_metric_counts_from_zero() {
+        let mut target = Scraped::default();
+        target.scrape(0, "a_total{code=\"200\"} 100\n");
+        target.scrape(10, "a_total{code=\"200\"} 100\na_total{code=\"503\"} 30\nb_total 1000000\n");
+        assert_eq!(target.rate("a_total", Some(("code", "503"))), Ok(3.0));
+        assert_eq!(target.rate("b_total", None), Err("first_sample"), "a whole new metric may be old");
+    }
+
+    #[test]
+    fn after_a_partial_answer_a_new_label_set_may_be_old() {
+        let mut target = Scraped::default();
+        target.scrape(0, "a_total{code=\"200\"} 100\na_total{code=\"503\"} 3");
+        assert!(!target.store.complete());
+        target.scrape(10, "a_total{code=\"200\"} 100\na_total{code=\"503\"} 30\n");
+        assert_eq!(target.rate("a_total", Some(("code", "503"))), Err("first_sample"));
+    }
+
+    #[test]
+    fn a_vanished_series_is_not_fresh_and_later_forgotten() {
+        let mut target = Scraped::default();
+        target.scrape(0, "a 1\nb 1\n");
+        target.scrape(10, "b 1\n");
+        assert_eq!(target.rate("a", None), Err("absent"));
+        assert_eq!(target.store.len(), 2);
+        target.scrape(31, "b 1\n");
+        assert_eq!(target.store.len(), 1);
+    }
+
+    #[test]
+    fn buckets_are_one_histogram_per_label_set() {
+        let body = |a: u32, b: u32| {
+            format!(
+                "# TYPE h histogram\nh_bucket{{le=\"1\",r=\"x\"}} {a}\nh_bucket{{le=\"+Inf\",r=\"x\"}} {a}\n\
+                 h_bucket{{le=\"+Inf\",r=\"y\"}} {b}\nh_bucket{{le=\"1\",r=\"y\"}} 0\nh_count{{r=\"x\"}} {a}\n"
+            )
+        };
+        let mut target = Scraped::default();
+        target.scrape(0, &body(10, 5));
+        assert_eq!(target.store.len(), 3);
+        target.scrape(10, &body(30, 6));
+        assert_eq!(target.rate("h", Some(("r", "x"))), Ok(20.0));
+        assert_eq!(target.rate("h", Some(("r", "y"))), Ok(1.0));
+        assert_eq!(target.rate("h_count", None), Ok(2.0));
+    }
+
+    #[test]
+    fn the_targets_own_time_is_used_where_it_can_be_true() {
+        let mut target = Scraped::default();
+        let ms = |second: i64| at(second).as_millisecond();
+        target.scrape(10, &format!("a_total 100 {}\nb 1 {}\n", ms(5), ms(-1000)));
+        target.scrape(20, &format!("a_total 110 {}\n", ms(7)));
+        assert_eq!(target.rate("a_total", None), Ok(5.0));
+        assert_eq!(target.tally.get("timestamp_out_of_range"), 1);
+        target.scrape(30, &format!("a_total 110 {}\n", ms(7)));
+        assert_eq!(target.rate("a_total", None), Err("time_not_advancing"), "an old sample repeated is no zero rate");
+    }
+
+    #[test]
+    fn declared_and_known_series_stand_before_new_ones() {
+        let mut target = Scraped::default();
+        target.scrape(0, "known 1\n");
+        let exposition = parse(b"new 1\nknown 2\nh_bucket{le=\"1\"} 2\n", Format::Text, &Limits::default());
+        let readings = normalize(exposition, &mut Tally::default());
+        let standings = target.store.standings(&readings, |metric| metric == "h");
+        assert_eq!(standings, [Standing::New, Standing::Known, Standing::Declared]);
+    }
+}

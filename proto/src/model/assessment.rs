@@ -1,0 +1,257 @@
+//! What Analyze says about one resource at one moment.
+
+use super::{
+    ids::{ResourceId, Shard, SignalId},
+    sample::Quality,
+    text::words,
+    threshold::ThresholdState,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::time::Duration;
+
+/// A signal at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SignalGlance {
+    /// Signal name.
+    pub name: String,
+    /// `None` when unknown.
+    pub value: Option<f64>,
+    /// How far it can be trusted.
+    pub quality: Quality,
+    /// Expected value; `None` while learning.
+    pub expected: Option<f64>,
+    /// Band now.
+    pub lower: Option<f64>,
+    /// Band now.
+    pub upper: Option<f64>,
+    /// Robust scale of the residual.
+    pub scale: Option<f64>,
+    /// Where its threshold stands.
+    pub threshold_state: ThresholdState,
+    /// Whether the value is outside the band.
+    pub deviating: bool,
+    /// When it was measured.
+    pub at: Timestamp,
+}
+
+words! {
+    /// Kinds of symptom.
+    SymptomKind {
+        /// The objective's budget burns too fast.
+        Objective = "objective",
+        /// Load nears what the ready replicas can take.
+        Saturation = "saturation",
+        /// Calls along an edge fail or hang.
+        Dependency = "dependency",
+        /// A learned threshold is crossed.
+        Deviation = "deviation",
+        /// Telemetry is missing.
+        DataMissing = "data_missing",
+    }
+}
+
+words! {
+    /// Life of a symptom.
+    SymptomState {
+        /// Seen, not yet sure.
+        Suspected = "suspected",
+        /// Real.
+        Open = "open",
+        /// Over.
+        Resolved = "resolved",
+        /// It was nothing.
+        Dismissed = "dismissed",
+    }
+}
+
+words! {
+    /// How bad, from objective impact and confidence.
+    Severity {
+        /// Look at it some day.
+        Low = "low",
+        /// Look at it today.
+        Medium = "medium",
+        /// Look at it now.
+        High = "high",
+        /// The objective is being lost.
+        Critical = "critical",
+    }
+}
+
+/// One piece of evidence.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SymptomEvidence {
+    /// Signal name.
+    pub signal: String,
+    /// `None` when unknown.
+    pub value: Option<f64>,
+    /// Lower limit.
+    pub lower: Option<f64>,
+    /// Upper limit.
+    pub upper: Option<f64>,
+}
+
+/// Deviations worth acting on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Symptom {
+    /// Unique.
+    pub id: String,
+    /// What kind of trouble.
+    pub kind: SymptomKind,
+    /// Where it stands.
+    pub state: SymptomState,
+    /// How bad.
+    pub severity: Severity,
+    /// Probability that it is real.
+    pub confidence: f64,
+    /// First seen.
+    pub suspected_at: Timestamp,
+    /// Believed.
+    pub opened_at: Option<Timestamp>,
+    /// Resolved or dismissed.
+    pub ended_at: Option<Timestamp>,
+    /// For people.
+    pub text: String,
+    /// What it rests on.
+    pub evidence: Vec<SymptomEvidence>,
+}
+
+impl Symptom {
+    /// Believed and not over.
+    pub fn is_open(&self) -> bool {
+        self.state == SymptomState::Open
+    }
+}
+
+words! {
+    /// How an objective stands.
+    ObjectiveStanding {
+        /// Within budget and not burning fast.
+        Met = "met",
+        /// Burning faster than sustainable.
+        Burning = "burning",
+        /// The window's budget is used up.
+        Exhausted = "exhausted",
+        /// Not enough data to say.
+        Unknown = "unknown",
+    }
+}
+
+/// The objective of a service, as tracked.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ObjectiveState {
+    /// How it stands.
+    pub standing: ObjectiveStanding,
+    /// Share of good events promised.
+    pub target_ratio: f64,
+    /// Share of good events in the last tick with traffic.
+    pub good_ratio: Option<f64>,
+    /// Burn rate over the short window.
+    pub burn_rate_short: Option<f64>,
+    /// Burn rate over the long window.
+    pub burn_rate_long: Option<f64>,
+    /// Budget left in the window; may be negative.
+    pub budget_remaining_ratio: Option<f64>,
+    /// Events seen in the window.
+    pub total_events: f64,
+    /// Share of the window's time that is unknown.
+    pub unknown_time_ratio: f64,
+}
+
+/// Load that one replica can take.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Default)]
+pub struct Capacity {
+    /// Requests per second and replica; `None` until learned.
+    pub per_replica: Option<f64>,
+    /// Lower end of its interval.
+    pub lower: Option<f64>,
+    /// Upper end.
+    pub upper: Option<f64>,
+    /// Samples behind it.
+    pub samples: u64,
+}
+
+/// How whole a resource's data is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DataQuality {
+    /// Of the resource as a whole.
+    pub quality: Quality,
+    /// Why not good; empty when good.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Scrape targets expected.
+    pub sources_expected: u32,
+    /// Scrape targets that answered.
+    pub sources_seen: u32,
+    /// When it was last good.
+    pub last_good: Option<Timestamp>,
+}
+
+/// What is known about one resource at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Assessment {
+    /// Which resource.
+    pub resource: ResourceId,
+    /// Its shard.
+    #[serde(skip)]
+    pub shard: Shard,
+    /// Time of the newest samples in it.
+    pub at: Timestamp,
+    /// Counts up per resource.
+    pub sequence: u64,
+    /// Its signals.
+    pub signals: Vec<SignalGlance>,
+    /// Suspected, open, and lately ended.
+    pub symptoms: Vec<Symptom>,
+    /// `None` when nothing is promised.
+    pub objective: Option<ObjectiveState>,
+    /// What a replica can take.
+    pub capacity: Capacity,
+    /// How whole the data is.
+    pub data: DataQuality,
+    /// Scrape interval.
+    #[serde(skip)]
+    pub interval: Duration,
+}
+
+impl Assessment {
+    /// The signal of that name.
+    pub fn signal(&self, name: &str) -> Option<&SignalGlance> {
+        self.signals.iter().find(|signal| signal.name == name)
+    }
+
+    /// The signal's value, when it is known.
+    pub fn value(&self, name: &str) -> Option<f64> {
+        self.signal(name).and_then(|signal| signal.value)
+    }
+
+    /// The open symptom of that kind.
+    pub fn open_symptom(&self, kind: SymptomKind) -> Option<&Symptom> {
+        self.symptoms.iter().find(|symptom| symptom.kind == kind && symptom.is_open())
+    }
+}
+
+/// Learned state of one signal, for listings.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LearnedSignal {
+    /// Which signal.
+    pub signal: SignalId,
+    /// Its unit.
+    pub unit: String,
+    /// Whether a declared Service names it.
+    pub declared: bool,
+    /// Value and band now.
+    pub glance: SignalGlance,
+    /// Samples learned from.
+    pub samples: u64,
+    /// Samples still wanted before the first threshold.
+    pub warm_up_remaining: u64,
+    /// Share of judged samples inside the band.
+    pub coverage_ratio: f64,
+    /// Version of the threshold in force; 0 when none.
+    pub generation: u64,
+    /// How it was learned.
+    pub method: String,
+}

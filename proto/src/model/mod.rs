@@ -1,0 +1,35 @@
+//! Validated words: identities, declared documents, assessments, directives, outcomes. Values here are always valid.
+
+mod text;
+
+pub mod actuator;
+pub mod assessment;
+pub mod declared;
+pub mod directive;
+pub mod ids;
+pub mod lifecycle;
+pub mod outcome;
+pub mod sample;
+pub mod selector;
+pub mod threshold;
+pub mod yaml;
+
+pub use actuator::{ActuatorRecord, ActuatorSpec, AppliedGeneration, Lease, ResourcePattern};
+pub use assessment::{
+    Assessment, Capacity, DataQuality, LearnedSignal, ObjectiveStanding, ObjectiveState, Severity, SignalGlance, Symptom,
+    SymptomEvidence, SymptomKind, SymptomState,
+};
+pub use declared::{
+    AutonomyLevel, BreakerRule, Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, PolicySpec, ReviewRule,
+    ScalePolicy, ServiceSpec, SloSpec,
+};
+pub use directive::{
+    Action, Alternative, BreakerMode, BreakerSetting, Counterfactual, CounterfactualPoint, Directive, DirectiveKind,
+    DirectiveRecord, Evidence, ExpectedEffect, GuardrailVerdict, Observation, Preconditions, Rationale, Transition,
+};
+pub use ids::{Generation, InvalidId, ResourceId, ResourceKind, SHARDS, Shard, SignalId};
+pub use lifecycle::{DirectiveState, InvalidTransition};
+pub use outcome::{FeedbackLoop, FeedbackSignal, MeasuredEffect, Outcome, OutcomeResult, PauseState};
+pub use sample::{DataGap, IngestAck, Quality, Sample, SampleBatch, SignalDescriptor, SignalKind};
+pub use selector::{Matcher, Selector};
+pub use threshold::{Threshold, ThresholdReview, ThresholdState};

@@ -30,3 +30,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a stopping server lets calls finish. With it, tasks still have half of the 10 s that a stopping process has.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

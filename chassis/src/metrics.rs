@@ -125,3 +125,79 @@ async fn readyz(State(pages): State<Pages>) -> (StatusCode, String) {
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", ")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// The status code and body of one page.
+    async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn serving(readiness: &Readiness) -> (Context, SocketAddr) {
+        let ctx = Context::testing(1);
+        let address = serve_http(&ctx, "127.0.0.1:0".parse().unwrap(), readiness.clone()).await.unwrap();
+        (ctx, address)
+    }
+
+    #[tokio::test]
+    async fn metrics_page_shows_what_is_registered() {
+        let (ctx, address) = serving(&Readiness::default()).await;
+        let counter = prometheus::IntCounter::new("homeostat_test_things_total", "Things.").unwrap();
+        ctx.metrics.register(Box::new(counter.clone())).unwrap();
+        counter.inc_by(3);
+        let (code, body) = get(address, "/metrics").await;
+        assert_eq!(code, 200);
+        assert!(body.contains("\nhomeostat_test_things_total 3\n"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn process_is_ready_only_when_every_service_of_every_server_is() {
+        let readiness = Readiness::default();
+        let (_ctx, address) = serving(&readiness).await;
+        assert_eq!(get(address, "/readyz").await, (503, "not ready: starting\n".to_owned()));
+        let (first, second) = (Health::new(&["a", "b"]), Health::new(&["c"]));
+        readiness.add(first.clone());
+        readiness.add(second.clone());
+        first.set_all_serving(true);
+        assert_eq!(get(address, "/readyz").await, (503, "not ready: c\n".to_owned()));
+        second.set_serving("c", true);
+        assert_eq!(get(address, "/readyz").await, (200, "ok\n".to_owned()));
+        assert_eq!(get(address, "/healthz").await, (200, "ok\n".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn pages_are_gone_after_a_stop() {
+        let (ctx, address) = serving(&Readiness::default()).await;
+        ctx.stopper.stop();
+        assert!(ctx.tasks.join(std::time::Duration::from_secs(10)).await.is_empty());
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn stopping_process_is_neither_healthy_nor_ready() {
+        let stopper = Stopper::new();
+        stopper.stop();
+        let readiness = Health::new(&[]).into();
+        let pages = Pages { metrics: Registry::new(), stopper, readiness };
+        assert_eq!(healthz(State(pages.clone())).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(readyz(State(pages)).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn port_in_use_is_named() {
+        let (ctx, address) = serving(&Readiness::default()).await;
+        let error = serve_http(&ctx, address, Readiness::default()).await.unwrap_err();
+        assert!(matches!(error, BindError::InUse { listen, .. } if listen == address));
+    }
+}

@@ -150,3 +150,84 @@ fn code_of(error: &anyhow::Error) -> u8 {
     let usage = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<Invalid>());
     if usage { exit::USAGE } else { exit::FAILED }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Layers, load};
+    use crate::tasks::OnFailure;
+
+    /// A signal reaches every run of this process, so the tests take turns.
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+    /// Sends this process a signal, as an operator would.
+    async fn send(name: &str) {
+        let pid = std::process::id().to_string();
+        let sent = tokio::process::Command::new("kill").args([name, &pid]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
+    #[tokio::test]
+    async fn work_that_returns_ends_with_its_code() {
+        let _turn = TURN.lock().await;
+        assert_eq!(supervise(async |_| Ok(())).await.unwrap(), exit::DONE);
+        assert_eq!(supervise(async |_| Ok(exit::NEGATIVE)).await.unwrap(), exit::NEGATIVE);
+    }
+
+    #[tokio::test]
+    async fn tasks_end_before_the_run_does() {
+        let _turn = TURN.lock().await;
+        let (ended, mut seen) = tokio::sync::mpsc::channel(1);
+        let code = supervise(async |ctx: Context| {
+            let stopper = ctx.stopper.clone();
+            ctx.tasks.spawn("last", OnFailure::StopProcess, async move {
+                stopper.stopped().await;
+                ended.send("saved").await?;
+                Ok(())
+            });
+            Ok(())
+        });
+        assert_eq!(code.await.unwrap(), exit::DONE);
+        assert_eq!(seen.try_recv(), Ok("saved"));
+    }
+
+    #[tokio::test]
+    async fn failed_task_stops_the_work_and_is_the_reason() {
+        let _turn = TURN.lock().await;
+        let run = supervise(async |ctx: Context| {
+            ctx.tasks.spawn("writer", OnFailure::StopProcess, async { anyhow::bail!("disk full") });
+            ctx.stopper.stopped().await;
+            Ok(())
+        });
+        assert_eq!(run.await.unwrap_err().to_string(), "writer: disk full");
+    }
+
+    #[tokio::test]
+    async fn first_signal_stops_in_order_and_second_at_once() {
+        let _turn = TURN.lock().await;
+        for name in ["-TERM", "-INT"] {
+            let run = supervise(async |ctx: Context| {
+                send(name).await;
+                ctx.stopper.stopped().await;
+                Ok(())
+            });
+            assert_eq!(run.await.unwrap(), exit::DONE);
+        }
+        let run = supervise(async |ctx: Context| {
+            send("-TERM").await;
+            ctx.stopper.stopped().await;
+            send("-INT").await;
+            std::future::pending::<anyhow::Result<()>>().await
+        });
+        assert_eq!(run.await.unwrap_err().to_string(), "ended at once by a second signal");
+    }
+
+    #[test]
+    fn wrong_settings_exit_64_and_other_errors_1() {
+        let layers = Layers { flags: vec![("log_fromat".into(), "json".into())], ..Layers::default() };
+        let wrong = load::<TelemetryConfig>(&layers).unwrap_err();
+        assert_eq!(code_of(&anyhow::Error::new(wrong).context("cannot start monitor")), exit::USAGE);
+        assert_eq!(code_of(&Invalid::new("a", "b", "c").into()), exit::USAGE);
+        assert_eq!(code_of(&anyhow::anyhow!("disk full")), exit::FAILED);
+    }
+}

@@ -186,3 +186,31 @@ pub(crate) async fn quietly<F: Future>(work: F) -> (F::Output, Option<String>) {
         })
         .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(TelemetryConfig::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn useless_settings_are_refused_by_key() {
+        let filter = TelemetryConfig { log_filter: "monitor=loud".into(), ..TelemetryConfig::default() };
+        assert_eq!(filter.validate().unwrap_err().key, "log_filter");
+        let endpoint =
+            TelemetryConfig { otlp_endpoint: Some("collector:4317".into()), ..TelemetryConfig::default() };
+        assert_eq!(endpoint.validate().unwrap_err().key, "otlp_endpoint");
+    }
+
+    #[test]
+    fn libraries_are_quiet_unless_the_filter_names_them() {
+        let text = filter("debug,h2=trace").to_string();
+        assert!(
+            text.contains("hyper=warn") && text.contains("h2=trace") && !text.contains("h2=warn"),
+            "{text}"
+        );
+    }
+}

@@ -12,12 +12,12 @@ pub struct Invalid {
     pub key: String,
     /// The value that was found, as text; passwords in URLs are masked.
     pub value: String,
-    /// What would be right, as a sentence that follows the key: `must be at least 1s`.
+    /// What would be right: `must be at least 1s`.
     pub rule: String,
 }
 
 impl Invalid {
-    /// A broken rule; `rule` reads on after the key: `must be at least 1s`.
+    /// A broken rule. An empty value stands for an absent one.
     pub fn new(key: impl Into<String>, value: impl Display, rule: impl Into<String>) -> Self {
         Self { key: key.into(), value: masked(&value.to_string()), rule: rule.into() }
     }
@@ -33,7 +33,7 @@ impl Invalid {
 impl Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, value, rule } = self;
-        if value.is_empty() { write!(f, "{key} {rule}") } else { write!(f, "{key} {rule}, not {value}") }
+        if value.is_empty() { write!(f, "{key}: {rule}") } else { write!(f, "{key} = {value}: {rule}") }
     }
 }
 
@@ -103,9 +103,9 @@ mod tests {
     #[test]
     fn message_names_key_rule_and_value() {
         let error = Invalid::new("scrape_interval", "200ms", "must be at least 1s").under("monitor");
-        assert_eq!(error.to_string(), "monitor.scrape_interval must be at least 1s, not 200ms");
+        assert_eq!(error.to_string(), "monitor.scrape_interval = 200ms: must be at least 1s");
         let error = Invalid::new("", "", "is required").under("tls");
-        assert_eq!(error.to_string(), "tls is required");
+        assert_eq!(error.to_string(), "tls: is required");
     }
 
     #[test]

@@ -56,15 +56,15 @@ impl de::Error for Problem {
     }
 
     fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::rule(format!("must be {expected}"))
+        Self::rule(format!("must be {}", plain(&expected.to_string())))
     }
 
     fn invalid_value(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::rule(format!("must be {expected}"))
+        Self::rule(format!("must be {}", plain(&expected.to_string())))
     }
 
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::rule(format!("must be one of {}{}", expected.join(", "), suggestion(variant, expected)))
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::rule(format!("must be one of {}", expected.join(", ")))
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -78,6 +78,26 @@ impl de::Error for Problem {
 
     fn missing_field(field: &'static str) -> Self {
         Self { field: Some(field), ..Self::rule("is required") }
+    }
+}
+
+/// Serde's words for types, in words for people; others stay.
+fn plain(expected: &str) -> String {
+    let range = |least: i64, most: u64| format!("a whole number from {least} to {most}");
+    match expected {
+        "u8" => range(0, u8::MAX.into()),
+        "u16" => range(0, u16::MAX.into()),
+        "u32" => range(0, u32::MAX.into()),
+        "u64" | "usize" => "a whole number, not negative".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number in range".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "text".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a table".to_owned(),
+        word if word.starts_with("struct ") => "a table".to_owned(),
+        word if word.starts_with("nonzero u") => "a whole number above 0".to_owned(),
+        word => word.to_owned(),
     }
 }
 

@@ -191,9 +191,9 @@ mod tests {
         for listen in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
             assert_eq!(server(listen).validate(), Ok(()), "{listen}");
         }
-        let rule = "listen must be a loopback address unless tls is configured or insecure_bind = true, not";
+        let rule = "must be a loopback address unless tls is configured or insecure_bind = true";
         for listen in ["0.0.0.0:7401", "10.1.2.3:1", "[::]:1"] {
-            check(&server(listen), &format!("{rule} {listen}"));
+            check(&server(listen), &format!("listen = {listen}: {rule}"));
             let allowed = ServerConfig { insecure_bind: true, ..server(listen) };
             assert_eq!(allowed.validate(), Ok(()), "{listen}");
         }
@@ -206,7 +206,7 @@ mod tests {
         let config = ServerConfig { tls: Some(tls), ..server("0.0.0.0:1") };
         check(
             &config,
-            "tls.cert_file must be a readable file (No such file or directory (os error 2)), not /no/cert",
+            "tls.cert_file = /no/cert: must be a readable file (No such file or directory (os error 2))",
         );
     }
 
@@ -224,13 +224,13 @@ mod tests {
         }
         check(
             &ClientConfig { ca_file: None, ..tls.clone() },
-            "ca_file is required when url starts with https://",
+            "ca_file: is required when url starts with https://",
         );
-        check(&ClientConfig { cert_file: here(), ..tls.clone() }, "key_file is required with cert_file");
-        check(&ClientConfig { key_file: here(), ..tls.clone() }, "cert_file is required with key_file");
+        check(&ClientConfig { cert_file: here(), ..tls.clone() }, "key_file: is required with cert_file");
+        check(&ClientConfig { key_file: here(), ..tls.clone() }, "cert_file: is required with key_file");
         check(
             &ClientConfig { domain: Some("db".into()), ..plain },
-            "domain has no use unless url starts with https://, not db",
+            "domain = db: has no use unless url starts with https://",
         );
     }
 }

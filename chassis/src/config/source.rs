@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::str::FromStr;
 
 use serde::de::value::{MapAccessDeserializer, SeqDeserializer};
-use serde::de::{self, Deserializer, IntoDeserializer, Unexpected, Visitor};
+use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 
 use super::problem::{Problem, below};
 use super::tree::{Node, Origin};
@@ -180,7 +180,7 @@ impl<'de> Deserializer<'de> for Source {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Problem> {
         self.placing(|source| match source.node {
@@ -190,7 +190,7 @@ impl<'de> Deserializer<'de> for Source {
             Node::Table(entries, _) => {
                 visitor.visit_enum(MapAccessDeserializer::new(Table::new(&source.key, &[], entries)))
             }
-            _ => Err(de::Error::invalid_type(Unexpected::Other("a value"), &visitor)),
+            _ => Err(de::Error::unknown_variant("", variants)),
         })
     }
 

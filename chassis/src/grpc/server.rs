@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +80,7 @@ pub struct GrpcServer {
     listener: TcpListener,
     local_addr: SocketAddr,
     server: Server,
+    drain_deadline: Duration,
 }
 
 impl GrpcServer {
@@ -103,13 +105,19 @@ impl GrpcServer {
                 .map_err(|source| error(TlsError::Refused { files: tls::server_files(config), source }))?;
         }
         let (listener, local_addr) = listen_on(*listen).await?;
-        Ok(Self { listener, local_addr, server })
+        Ok(Self { listener, local_addr, server, drain_deadline: DRAIN_DEADLINE })
     }
 
     /// Where the server really listens: with port 0, the port that was found.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Gives calls another time to finish at a stop than [`DRAIN_DEADLINE`].
+    #[must_use]
+    pub fn drain_within(self, drain_deadline: Duration) -> Self {
+        Self { drain_deadline, ..self }
     }
 
     /// Serves `routes` as a supervised task of `ctx`, with health and reflection beside them. `services` are the full names
@@ -126,7 +134,7 @@ impl GrpcServer {
         descriptors: &'static [u8],
         services: &[&str],
     ) -> Result<Health, ServeError> {
-        let Self { listener, local_addr, mut server } = self;
+        let Self { listener, local_addr, mut server, drain_deadline } = self;
         let health = Health::new(services);
         let routes = with_reflection(routes, descriptors)
             .map_err(|source| ServeError::Descriptors { name, source })?
@@ -146,10 +154,10 @@ impl GrpcServer {
             };
             let deadline = async {
                 stopper.stopped().await;
-                tokio::time::sleep(DRAIN_DEADLINE).await;
+                tokio::time::sleep(drain_deadline).await;
                 tracing::warn!(
                     server = name,
-                    "calls did not finish within {DRAIN_DEADLINE:?} and are cut off"
+                    "calls did not finish within {drain_deadline:?} and are cut off"
                 );
             };
             let incoming = connection::accept(listener, cut.clone());

@@ -1,0 +1,99 @@
+//! The process that drives one service's replicas. Its gRPC side is an actuator over [`ReplicaSet`]; without one it keeps
+//! the wanted number running.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chassis::Context;
+
+use crate::dir::Dir;
+use crate::replicas::{Launch, ReplicaError, ReplicaSet, ReplicaSpec};
+use crate::topology::Role;
+
+/// How often dead replicas are looked for.
+const HEAL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What the actuator of one service is told.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ActuatorArgs {
+    /// Whose replicas.
+    #[arg(long)]
+    pub service: Role,
+    /// The cluster's directory.
+    #[arg(long)]
+    pub data_dir: PathBuf,
+    /// The actuator and its replicas end when this process is gone.
+    #[arg(long)]
+    pub owner_pid: Option<u32>,
+    /// Execute's address.
+    #[arg(long)]
+    pub execute_url: Option<String>,
+    /// A further argument for every replica; may be given again.
+    #[arg(long = "replica-arg", allow_hyphen_values = true)]
+    pub replica_args: Vec<String>,
+}
+
+impl ActuatorArgs {
+    /// How this actuator starts replicas.
+    pub fn spec(&self) -> std::io::Result<ReplicaSpec> {
+        let mut arguments = self.replica_args.clone();
+        if let Some(url) = &self.execute_url {
+            arguments.extend(["--execute-url".to_owned(), url.clone()]);
+        }
+        Ok(ReplicaSpec { launch: Launch::current()?, owner_pid: self.owner_pid, arguments })
+    }
+
+    /// The arguments that [`clap`] turns into this value, after the hidden subcommand.
+    pub(crate) fn command_line(&self) -> Vec<String> {
+        let mut line = identifying(&Dir::new(&self.data_dir), self.service);
+        line.extend(self.owner_pid.iter().flat_map(|pid| ["--owner-pid".to_owned(), pid.to_string()]));
+        line.extend(self.execute_url.iter().flat_map(|url| ["--execute-url".to_owned(), url.clone()]));
+        line.extend(self.replica_args.iter().map(|arg| format!("--replica-arg={arg}")));
+        line
+    }
+}
+
+/// What names the actuator of a service among all processes of the machine.
+pub(crate) fn identifying(dir: &Dir, role: Role) -> Vec<String> {
+    ["actuator", "--service", role.name(), "--data-dir", &dir.path().to_string_lossy()]
+        .map(str::to_owned)
+        .into()
+}
+
+/// Why an actuator ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ActuatorError {
+    /// It does not know its own program.
+    #[error("cannot find the program of this process")]
+    Program(#[source] std::io::Error),
+    /// It could not drive its replicas.
+    #[error("cannot drive the replicas of {0}")]
+    Replicas(Role, #[source] ReplicaError),
+}
+
+/// Takes the replicas over and keeps them running until stopped; stopping leaves them running.
+pub async fn run(args: ActuatorArgs, ctx: &Context) -> Result<(), ActuatorError> {
+    let failed = |error| ActuatorError::Replicas(args.service, error);
+    let spec = args.spec().map_err(ActuatorError::Program)?;
+    let dir = Dir::new(&args.data_dir);
+    let mut set = ReplicaSet::open(&dir, args.service, spec, ctx.clock.clone()).await.map_err(failed)?;
+    let keep = async {
+        loop {
+            tokio::time::sleep(HEAL_INTERVAL).await;
+            set.heal().await.map_err(failed)?;
+        }
+    };
+    tokio::select! {
+        kept = keep => kept,
+        () = ctx.stopper.stopped() => Ok(()),
+        () = owner_gone(args.owner_pid) => Ok(()),
+    }
+}
+
+/// Never, if there is no owner.
+pub(crate) async fn owner_gone(owner: Option<u32>) {
+    match owner {
+        Some(pid) => crate::process::gone(pid).await,
+        None => std::future::pending().await,
+    }
+}

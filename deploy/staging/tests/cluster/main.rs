@@ -1,0 +1,7 @@
+//! The cluster as it is: real processes, real sockets, real time. In one binary; each test has a cluster of its own.
+
+mod breaking;
+mod capacity;
+mod kit;
+mod ownership;
+mod playing;

@@ -3,6 +3,7 @@
 
 mod connection;
 mod health;
+mod observe;
 mod server;
 mod stream;
 mod tls;
@@ -10,6 +11,7 @@ mod tls;
 use std::time::Duration;
 
 pub use health::Health;
+pub use observe::propagate_trace;
 pub(crate) use server::listen_on;
 pub use server::{BindError, GrpcServer, ServeError};
 pub use stream::until_stopped;

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use prometheus::core::Collector;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use crate::context::Context;
@@ -85,6 +86,18 @@ pub async fn serve_http(
     Ok(address)
 }
 
+/// Registers a metric and returns it. One of the same name and labels is replaced: it belonged to a part of this process
+/// that has ended and is started again.
+///
+/// # Panics
+/// If the name is taken by a metric of another shape, which is a mistake in the program.
+pub fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> C {
+    // An error says that there is none to replace.
+    let _ = registry.unregister(Box::new(metric.clone()));
+    registry.register(Box::new(metric.clone())).expect("each name has one set of labels and one meaning");
+    metric
+}
+
 /// All metrics in Prometheus' text form.
 #[must_use]
 pub fn text(registry: &Registry) -> String {
@@ -159,6 +172,15 @@ mod tests {
         let (code, body) = get(address, "/metrics").await;
         assert_eq!(code, 200);
         assert!(body.contains("\nhomeostat_test_things_total 3\n"), "{body}");
+    }
+
+    #[test]
+    fn metric_of_a_restarted_part_replaces_the_old_one() {
+        let registry = Registry::new();
+        let counter = || prometheus::IntCounter::new("homeostat_test_things_total", "Things.").unwrap();
+        register(&registry, counter()).inc_by(3);
+        register(&registry, counter()).inc();
+        assert!(text(&registry).contains("\nhomeostat_test_things_total 1\n"), "{}", text(&registry));
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use super::health::Health;
+use super::observe::Observe;
 use super::{DRAIN_DEADLINE, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, TlsError, connection, tls};
 use crate::config::{Invalid, ServerConfig, Validate};
 use crate::context::Context;
@@ -134,7 +135,8 @@ impl GrpcServer {
         descriptors: &'static [u8],
         services: &[&str],
     ) -> Result<Health, ServeError> {
-        let Self { listener, local_addr, mut server, drain_deadline } = self;
+        let Self { listener, local_addr, server, drain_deadline } = self;
+        let mut server = server.layer(Observe::new(ctx, name));
         let health = Health::new(services);
         let routes = with_reflection(routes, descriptors)
             .map_err(|source| ServeError::Descriptors { name, source })?

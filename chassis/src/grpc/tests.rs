@@ -71,7 +71,10 @@ fn gated() -> (Routes, Arc<Notify>, Arc<Notify>) {
         opens.notified().await;
         ([("content-type", "application/grpc"), ("grpc-status", "9")], "")
     };
-    (Routes::from(axum::Router::new().route("/test.A/Gated", post(handler))), begun, gate)
+    let mut routes = Routes::default();
+    let router = std::mem::take(routes.axum_router_mut());
+    *routes.axum_router_mut() = router.route("/test.A/Gated", post(handler));
+    (routes, begun, gate)
 }
 
 #[tokio::test]
@@ -126,6 +129,34 @@ async fn reflection_lists_services_in_both_versions() {
         client.server_reflection_info(futures::stream::iter([request])).await.unwrap().into_inner();
     let answer = format!("{:?}", answers.next().await.unwrap().unwrap());
     assert!(answer.contains("grpc.health.v1.Health"), "{answer}");
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_method_and_code_and_invented_methods_share_a_label() {
+    let (routes, _begun, gate) = gated();
+    let (running, channel) = plain(routes, SOON).await;
+    status(&channel, "test.A").await.unwrap();
+    status(&channel, "test.C").await.unwrap_err();
+    gate.notify_one();
+    assert_eq!(raw_call(channel.clone(), "http://test/test.A/Gated").await.unwrap(), "9");
+    assert_eq!(raw_call(channel, "http://test/test.A/Invented").await.unwrap(), "12");
+    let text = crate::metrics::text(&running.ctx.metrics);
+    for (code, method) in [
+        ("Ok", "grpc.health.v1.Health/Check"),
+        ("NotFound", "grpc.health.v1.Health/Check"),
+        ("FailedPrecondition", "test.A/Gated"),
+        ("Unimplemented", "unknown"),
+    ] {
+        let line =
+            format!(r#"homeostat_chassis_requests_total{{code="{code}",method="{method}",server="test"}} 1"#);
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+    assert!(
+        text.contains(
+            r#"request_duration_seconds_count{method="grpc.health.v1.Health/Check",server="test"} 2"#
+        )
+    );
+    assert!(!text.contains("Invented"), "{text}");
 }
 
 #[tokio::test]
@@ -269,15 +300,21 @@ async fn tls_client_that_trusts_the_authority_is_served() {
 async fn tls_client_refuses_a_server_it_cannot_verify() {
     let authority = Authority::new();
     let running = serve(&authority.server(None), Routes::default(), SOON).await;
-    let stranger = Authority::new().client(&running);
-    // The temporary files of the stranger are gone by now, so it is made again where they last.
-    let other = Authority::new();
-    reach(&other.client(&running)).await.unwrap_err();
+    let stranger = Authority::new();
+    reach(&stranger.client(&running)).await.unwrap_err();
     let misnamed = ClientConfig { domain: Some("elsewhere".to_owned()), ..authority.client(&running) };
     reach(&misnamed).await.unwrap_err();
     let plain = ClientConfig::plain(running.address);
     reach(&plain).await.unwrap_err();
-    assert!(matches!(channel(&stranger), Err(ChannelError::Tls { source: TlsError::Read { .. }, .. })));
+}
+
+#[tokio::test]
+async fn client_certificates_that_are_gone_are_named() {
+    let authority = Authority::new();
+    let running = serve(&authority.server(None), Routes::default(), SOON).await;
+    let config = ClientConfig { ca_file: Some("/no/ca.pem".into()), ..authority.client(&running) };
+    let error = channel(&config).unwrap_err();
+    assert!(crate::chain(&error).contains("cannot read the certificate file /no/ca.pem"), "{error:?}");
 }
 
 #[tokio::test]

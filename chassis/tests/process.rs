@@ -1,5 +1,7 @@
 //! A service as a real process: it logs, serves, obeys SIGTERM, and says once why it failed.
 
+#![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};

@@ -33,5 +33,11 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a stopping server lets calls finish. With it, tasks still have half of the 10 s that a stopping process has.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
+/// What a peer may send ahead on one call: a quarter of the largest message, so that one does not stall for acknowledgements.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// What a peer may send ahead on all calls of a connection: four of them at once.
+const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
+
 #[cfg(test)]
 mod tests;

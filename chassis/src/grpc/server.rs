@@ -11,19 +11,16 @@ use tonic::transport::Server;
 
 use super::health::Health;
 use super::observe::Observe;
-use super::{DRAIN_DEADLINE, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, TlsError, connection, tls};
+use super::{
+    CONNECTION_WINDOW_BYTES, DRAIN_DEADLINE, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
+    TlsError, connection, tls,
+};
 use crate::config::{Invalid, ServerConfig, Validate};
 use crate::context::Context;
 use crate::tasks::OnFailure;
 
 /// Calls that one connection may have open: 64 shards, each with a few streams and calls, fit many times over.
 const STREAMS_PER_CONNECTION: u32 = 1024;
-
-/// What a peer may send ahead on one call: a quarter of the largest message, so that one does not stall for acknowledgements.
-const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-
-/// What a peer may send ahead on all calls of a connection: four of them at once.
-const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 
 /// Why a server cannot listen.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, ServerTlsConfig};
 
-use super::{CONNECT_TIMEOUT, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use super::{
+    CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
+};
 use crate::config::{ClientConfig, TlsConfig};
 
 /// Why certificates cannot be used.
@@ -65,6 +67,8 @@ pub fn channel(config: &ClientConfig) -> Result<Channel, ChannelError> {
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .tcp_nodelay(true);
     let endpoint = if config.is_tls() {
         secured(endpoint, config).map_err(|source| ChannelError::Tls { url, source })?

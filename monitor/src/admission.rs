@@ -63,6 +63,37 @@ pub fn shares<T: Ord + Clone>(wanted: &BTreeMap<T, usize>, limits: &Limits) -> B
     shares
 }
 
+/// What every target wants, and so what each may have.
+#[derive(Debug, Clone)]
+pub struct Room<T> {
+    wanted: BTreeMap<T, usize>,
+    total: usize,
+}
+
+impl<T> Default for Room<T> {
+    fn default() -> Self {
+        Self { wanted: BTreeMap::new(), total: 0 }
+    }
+}
+
+impl<T: Ord + Clone> Room<T> {
+    /// A target has `n` series now: how many of them may be kept.
+    pub fn share(&mut self, target: &T, n: usize, limits: &Limits) -> usize {
+        let n = n.min(limits.series_per_target);
+        let before = self.wanted.insert(target.clone(), n).unwrap_or(0);
+        self.total = self.total - before + n;
+        if self.total <= limits.series_total {
+            return n;
+        }
+        shares(&self.wanted, limits).get(target).copied().unwrap_or(0)
+    }
+
+    /// A target is gone.
+    pub fn leave(&mut self, target: &T) {
+        self.total -= self.wanted.remove(target).unwrap_or(0);
+    }
+}
+
 /// How a series stands before admission; the order is the order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
@@ -115,6 +146,17 @@ mod tests {
         check(&[1_000, 10, 20], 60, &[30, 10, 20]);
         check(&[50, 50, 5], 60, &[27, 28, 5]);
         check(&[500, 5], 600, &[100, 5]);
+    }
+
+    #[test]
+    fn the_room_follows_what_targets_want_now() {
+        let limits = Limits { series_per_target: 100, series_total: 60 };
+        let mut room = Room::default();
+        assert_eq!(room.share(&"a", 200, &limits), 60);
+        assert_eq!(room.share(&"b", 10, &limits), 10);
+        assert_eq!(room.share(&"a", 200, &limits), 50);
+        room.leave(&"b");
+        assert_eq!(room.share(&"a", 55, &limits), 55);
     }
 
     #[test]

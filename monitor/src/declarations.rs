@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::model::{Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, ResourceId, Selector, ServiceSpec};
+use proto::model::{
+    Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, ResourceId, Selector, ServiceSpec,
+};
 
 use crate::target::Target;
 
@@ -52,7 +54,9 @@ impl Declarations {
     /// Takes one document out.
     pub fn delete(&mut self, kind: DeclaredKind, namespace: &str, name: &str) {
         match kind {
-            DeclaredKind::Service => self.services.retain(|id, _| id.namespace() != namespace || id.name() != name),
+            DeclaredKind::Service => {
+                self.services.retain(|id, _| id.namespace() != namespace || id.name() != name)
+            }
             DeclaredKind::Slo => {
                 for (id, named) in &mut self.objectives {
                     if id.namespace() == namespace {
@@ -71,6 +75,12 @@ impl Declarations {
             let apart = self.objectives.get(id).and_then(|named| named.values().next());
             Service { id, spec, objective: apart.copied().or(spec.objective) }
         })
+    }
+
+    /// The service of that identity.
+    #[must_use]
+    pub fn service(&self, id: &ResourceId) -> Option<Service<'_>> {
+        self.services().find(|service| service.id == id)
     }
 
     /// The services that a target belongs to; usually one or none.
@@ -105,10 +115,21 @@ pub struct Needs {
 
 impl Needs {
     fn add(&mut self, spec: &ServiceSpec) {
-        let ServiceSpec { total, good, latency, busy_seconds, workers, ready, edges, instances: _, objective: _ } = spec;
+        let ServiceSpec {
+            total,
+            good,
+            latency,
+            busy_seconds,
+            workers,
+            ready,
+            edges,
+            instances: _,
+            objective: _,
+        } = spec;
         let name = |selector: &Selector| selector.metric().to_owned();
         let family = |selector: &Selector| histogram_name(selector).to_owned();
-        self.counters.extend([Some(total), good.as_ref(), busy_seconds.as_ref()].into_iter().flatten().map(name));
+        self.counters
+            .extend([Some(total), good.as_ref(), busy_seconds.as_ref()].into_iter().flatten().map(name));
         self.gauges.extend([workers, ready].into_iter().flatten().map(name));
         self.histograms.extend(latency.iter().map(family));
         for EdgeSpec { callee: _, total, good, latency } in edges {
@@ -152,7 +173,10 @@ mod tests {
     use crate::fixtures::{objective, service, target};
 
     fn slo(name: &str, target_ratio: f64) -> Declared {
-        let spec = DeclaredSpec::Slo(SloSpec { service: "catalog".into(), objective: objective(target_ratio, None) });
+        let spec = DeclaredSpec::Slo(SloSpec {
+            service: "catalog".into(),
+            objective: objective(target_ratio, None),
+        });
         Declared { namespace: "staging".into(), name: name.into(), spec, version: 1, applied_at: None }
     }
 
@@ -162,7 +186,8 @@ mod tests {
 
     #[test]
     fn an_objective_declared_apart_replaces_the_own_one_until_deleted() {
-        let own = |spec: &mut ServiceSpec| spec.objective = Some(objective(0.9, Some(Duration::from_millis(250))));
+        let own =
+            |spec: &mut ServiceSpec| spec.objective = Some(objective(0.9, Some(Duration::from_millis(250))));
         let mut declarations = Declarations::new([service("catalog", own)]);
         assert_eq!(target_ratios(&declarations), [Some(0.9)]);
         declarations.apply(slo("b", 0.99));

@@ -117,7 +117,11 @@ impl Observed {
         let Bucket { bound, count } = finite[index];
         let (low, below) = self.floor(index);
         let inside = count - below;
-        Some(if bound <= low || inside <= 0.0 { bound } else { low + (bound - low) * (rank - below) / inside })
+        Some(if bound <= low || inside <= 0.0 {
+            bound
+        } else {
+            low + (bound - low) * (rank - below) / inside
+        })
     }
 
     /// The share of observations at or below `bound`: exact on a bucket's bound, linear within a bucket, and beyond the
@@ -246,7 +250,9 @@ mod tests {
     #[test]
     fn shares_are_exact_on_bounds_linear_between_and_cautious_beyond() {
         let got = observed(&[(0.1, 4.0), (0.3, 8.0), (INF, 10.0)]);
-        for (bound, expect) in [(0.1, 0.4), (0.1 + 0.2, 0.8), (0.2, 0.6), (0.05, 0.2), (5.0, 0.8), (-1.0, 0.0)] {
+        for (bound, expect) in
+            [(0.1, 0.4), (0.1 + 0.2, 0.8), (0.2, 0.6), (0.05, 0.2), (5.0, 0.8), (-1.0, 0.0)]
+        {
             let share = got.share_at_most(bound).unwrap();
             assert!((share - expect).abs() < 1e-9, "{bound}: {share}, not {expect}");
         }

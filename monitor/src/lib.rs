@@ -17,5 +17,18 @@ pub mod raw;
 pub mod roles;
 pub mod target;
 
+pub mod board;
+pub mod groups;
+pub mod outbox;
+
+pub mod config;
+pub mod grpc;
+pub mod metrics;
+pub mod sensors;
+mod service;
+
+pub use config::Config;
+pub use service::{Handle, StartError, start};
+
 #[cfg(test)]
 mod fixtures;

@@ -54,7 +54,11 @@ impl Unknown {
 }
 
 /// The increase from `previous` to `current`, unless more than `gap_max` lies between them.
-pub fn increase(previous: Option<Point>, current: Point, gap_max: SignedDuration) -> Result<Increase, Unknown> {
+pub fn increase(
+    previous: Option<Point>,
+    current: Point,
+    gap_max: SignedDuration,
+) -> Result<Increase, Unknown> {
     let previous = previous.ok_or(Unknown::First)?;
     let elapsed = elapsed(previous.at, current.at, gap_max)?;
     let reset = current.value < previous.value;
@@ -63,7 +67,11 @@ pub fn increase(previous: Option<Point>, current: Point, gap_max: SignedDuration
 }
 
 /// The time between two points, if it can carry a rate.
-pub fn elapsed(previous: Timestamp, current: Timestamp, gap_max: SignedDuration) -> Result<SignedDuration, Unknown> {
+pub fn elapsed(
+    previous: Timestamp,
+    current: Timestamp,
+    gap_max: SignedDuration,
+) -> Result<SignedDuration, Unknown> {
     let elapsed = current.duration_since(previous);
     if elapsed <= SignedDuration::ZERO {
         return Err(Unknown::TimeNotAdvancing);
@@ -94,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_decrease_counts_from_zero_and_says_so() {
-        let increase = increase(Some(point(0, 100.0)), point(10, 40.0), SignedDuration::from_secs(30)).unwrap();
+        let increase =
+            increase(Some(point(0, 100.0)), point(10, 40.0), SignedDuration::from_secs(30)).unwrap();
         assert_eq!((increase.amount, increase.reset), (40.0, true));
     }
 

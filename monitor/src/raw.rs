@@ -78,7 +78,9 @@ mod tests {
     #[test]
     fn each_series_is_a_signal_and_unknown_without_an_answer() {
         let body = |n: u32| {
-            format!("up{{a=\"b\"}} 1\nread_bytes_total {n}\nh_seconds_bucket{{le=\"1\"}} {n}\nh_seconds_bucket{{le=\"+Inf\"}} {n}\n")
+            format!(
+                "up{{a=\"b\"}} 1\nread_bytes_total {n}\nh_seconds_bucket{{le=\"1\"}} {n}\nh_seconds_bucket{{le=\"+Inf\"}} {n}\n"
+            )
         };
         let mut scraped = Scraped::default();
         scraped.scrape(0, &body(0));
@@ -111,6 +113,9 @@ mod tests {
 
     #[test]
     fn units_end_the_name() {
-        assert_eq!([unit("a_seconds"), unit("a_bytes"), unit("bytes"), unit("a_total")], ["seconds", "bytes", "bytes", ""]);
+        assert_eq!(
+            [unit("a_seconds"), unit("a_bytes"), unit("bytes"), unit("a_total")],
+            ["seconds", "bytes", "bytes", ""]
+        );
     }
 }

@@ -66,11 +66,15 @@ pub struct ResourceRows {
 #[must_use]
 pub fn service_rows(service: &Service<'_>, targets: &[View<'_>]) -> Vec<ResourceRows> {
     let Service { id, spec, objective } = service;
-    let ServiceSpec { total, good, latency, busy_seconds, workers, ready, edges, instances: _, objective: _ } = spec;
+    let ServiceSpec { total, good, latency, busy_seconds, workers, ready, edges, instances: _, objective: _ } =
+        spec;
     let mut out = Builder::new(targets);
     out.traffic(total, good.as_ref());
     if let Some(latency) = latency {
-        out.latency(latency, objective.and_then(|objective| objective.latency_bound).map(|bound| bound.as_secs_f64()));
+        out.latency(
+            latency,
+            objective.and_then(|objective| objective.latency_bound).map(|bound| bound.as_secs_f64()),
+        );
     }
     if let (Some(busy), Some(workers)) = (busy_seconds, workers) {
         out.utilisation(busy, workers);
@@ -113,13 +117,19 @@ impl<'a> Builder<'a> {
         let load = totals.sum(|growth| growth.per_second);
         self.push(LOAD, SignalKind::Rate, "requests_per_second", load, totals.quality);
         let Some(good) = good else { return };
-        let both = self.gather(GOOD, |view, series| {
-            Ok((grown(view, series, good)?, grown(view, series, total)?))
-        });
-        self.push(GOOD, SignalKind::Rate, "requests_per_second", both.sum(|(good, _)| good.per_second), both.quality);
+        let both =
+            self.gather(GOOD, |view, series| Ok((grown(view, series, good)?, grown(view, series, total)?)));
+        self.push(
+            GOOD,
+            SignalKind::Rate,
+            "requests_per_second",
+            both.sum(|(good, _)| good.per_second),
+            both.quality,
+        );
         let events = both.sum(|(_, total)| total.amount).filter(|events| *events > 0.0);
         // Replicas update the two counters one after the other, so that good may be a step ahead.
-        let share = events.zip(both.sum(|(good, _)| good.amount)).map(|(events, good)| (good / events).min(1.0));
+        let share =
+            events.zip(both.sum(|(good, _)| good.amount)).map(|(events, good)| (good / events).min(1.0));
         self.push(GOOD_RATIO, SignalKind::Ratio, "ratio", share, both.quality);
     }
 
@@ -165,7 +175,8 @@ impl<'a> Builder<'a> {
             let given = view.answer.map_err(str::to_owned).and_then(|series| {
                 if !series.complete() {
                     whole = false;
-                    self.reason.get_or_insert_with(|| format!("{}: the answer was cut short", view.target.id));
+                    self.reason
+                        .get_or_insert_with(|| format!("{}: the answer was cut short", view.target.id));
                 }
                 contribution(view, series).map_err(|reason| format!("no {role}: {reason}"))
             });
@@ -185,7 +196,14 @@ impl<'a> Builder<'a> {
     }
 
     /// A value that is missing although the sources answered (no request came, so there is no latency) is unknown as well.
-    fn push(&mut self, name: &str, kind: SignalKind, unit: &'static str, value: Option<f64>, quality: Quality) {
+    fn push(
+        &mut self,
+        name: &str,
+        kind: SignalKind,
+        unit: &'static str,
+        value: Option<f64>,
+        quality: Quality,
+    ) {
         let value = value.filter(|value| value.is_finite() && quality != Quality::Unknown);
         let quality = if value.is_some() { quality } else { Quality::Unknown };
         self.rows.push(Row { name: name.to_owned(), kind, unit, value, quality });
@@ -194,7 +212,8 @@ impl<'a> Builder<'a> {
     fn finish(self, resource: ResourceId) -> ResourceRows {
         let Self { targets, rows, reason } = self;
         let seen = targets.iter().filter(|view| view.answer.is_ok_and(SeriesStore::complete)).count();
-        let reason = if targets.is_empty() { Some("no scrape target belongs to it".to_owned()) } else { reason };
+        let reason =
+            if targets.is_empty() { Some("no scrape target belongs to it".to_owned()) } else { reason };
         let gap = reason.map(|reason| DataGap {
             resource: resource.clone(),
             sources_expected: targets.len().try_into().unwrap_or(u32::MAX),
@@ -227,7 +246,9 @@ fn selected<'s>(
 ) -> Result<Vec<&'s Entry>, &'static str> {
     let target = view.target;
     // As in Prometheus, the target's own labels win over those of the series.
-    let label = |entry: &'s Entry, name: &str| target.labels.get(name).map(String::as_str).or_else(|| entry.label(name));
+    let label = |entry: &'s Entry, name: &str| {
+        target.labels.get(name).map(String::as_str).or_else(|| entry.label(name))
+    };
     let fresh = series.fresh(metric).ok_or("the metric is missing")?;
     Ok(fresh.filter(|entry| selector.matches_labels(|name| label(entry, name))).collect())
 }
@@ -252,7 +273,11 @@ fn level<'s>(view: &View<'s>, series: &'s SeriesStore, selector: &Selector) -> R
     sum.ok_or("no series has these labels")
 }
 
-fn observed<'s>(view: &View<'s>, series: &'s SeriesStore, selector: &Selector) -> Result<Option<Observed>, &'static str> {
+fn observed<'s>(
+    view: &View<'s>,
+    series: &'s SeriesStore,
+    selector: &Selector,
+) -> Result<Option<Observed>, &'static str> {
     let mut all = Vec::new();
     for entry in selected(view, series, histogram_name(selector), selector)? {
         let Measured::Histogram { growth, .. } = &entry.measured else { return Err("it is no histogram") };
@@ -319,34 +344,52 @@ mod tests {
         let all = rows(&[(&body(1_000, 0, 1), Some(&one)), (&body(1_000, 0, 1), Some(&two))]);
         assert_eq!(all[0].resource.to_string(), "service:staging/catalog");
         assert_eq!(all[0].gap, None);
-        check(&all[0], &[
-            (LOAD, Some(50.0), Good),
-            (GOOD, Some(39.0), Good),
-            (GOOD_RATIO, Some(0.78), Good),
-            (LATENCY_GOOD_RATIO, Some(0.78), Good),
-            (LATENCY_P50, Some(0.1 * 250.0 / 390.0), Good),
-            (LATENCY_P99, Some(0.1 + 0.4 * 105.0 / 110.0), Good),
-            (UTILISATION, Some(1.0 / 8.0), Good),
-            (READY_REPLICAS, Some(2.0), Good),
-        ]);
+        check(
+            &all[0],
+            &[
+                (LOAD, Some(50.0), Good),
+                (GOOD, Some(39.0), Good),
+                (GOOD_RATIO, Some(0.78), Good),
+                (LATENCY_GOOD_RATIO, Some(0.78), Good),
+                (LATENCY_P50, Some(0.1 * 250.0 / 390.0), Good),
+                (LATENCY_P99, Some(0.1 + 0.4 * 105.0 / 110.0), Good),
+                (UTILISATION, Some(1.0 / 8.0), Good),
+                (READY_REPLICAS, Some(2.0), Good),
+            ],
+        );
         assert_eq!(all[1].resource.to_string(), "edge:staging/catalog->inventory");
-        check(&all[1], &[(LOAD, Some(39.0), Good), (GOOD_RATIO, Some(1.0), Good), (LATENCY_P99, None, Quality::Unknown)]);
+        check(
+            &all[1],
+            &[(LOAD, Some(39.0), Good), (GOOD_RATIO, Some(1.0), Good), (LATENCY_P99, None, Quality::Unknown)],
+        );
     }
 
     #[test]
     fn a_missing_replica_makes_partial_not_zero() {
         use Quality::Partial;
         let all = rows(&[(&body(1_000, 0, 1), Some(&body(1_100, 0, 1))), (&body(1_000, 0, 1), None)]);
-        check(&all[0], &[(LOAD, Some(10.0), Partial), (GOOD_RATIO, Some(1.0), Partial), (READY_REPLICAS, Some(1.0), Partial)]);
+        check(
+            &all[0],
+            &[
+                (LOAD, Some(10.0), Partial),
+                (GOOD_RATIO, Some(1.0), Partial),
+                (READY_REPLICAS, Some(1.0), Partial),
+            ],
+        );
         let gap = all[0].gap.as_ref().unwrap();
-        assert_eq!((gap.sources_expected, gap.sources_seen, gap.reason.as_str()), (2, 1, "catalog/a:1: timed out"));
+        assert_eq!(
+            (gap.sources_expected, gap.sources_seen, gap.reason.as_str()),
+            (2, 1, "catalog/a:1: timed out")
+        );
     }
 
     #[test]
     fn without_any_answer_every_role_is_unknown() {
         for all in [rows(&[(&body(1_000, 0, 1), None)]), rows(&[])] {
             for resource in all {
-                assert!(resource.rows.iter().all(|row| row.value.is_none() && row.quality == Quality::Unknown));
+                assert!(
+                    resource.rows.iter().all(|row| row.value.is_none() && row.quality == Quality::Unknown)
+                );
                 assert_eq!(resource.gap.unwrap().sources_seen, 0);
                 assert!(!resource.rows.is_empty());
             }
@@ -356,12 +399,15 @@ mod tests {
     #[test]
     fn without_requests_the_load_is_zero_and_ratios_are_unknown() {
         let all = rows(&[(&body(1_000, 0, 1), Some(&body(1_000, 0, 0)))]);
-        check(&all[0], &[
-            (LOAD, Some(0.0), Quality::Good),
-            (GOOD_RATIO, None, Quality::Unknown),
-            (LATENCY_P99, None, Quality::Unknown),
-            (READY_REPLICAS, Some(0.0), Quality::Good),
-        ]);
+        check(
+            &all[0],
+            &[
+                (LOAD, Some(0.0), Quality::Good),
+                (GOOD_RATIO, None, Quality::Unknown),
+                (LATENCY_P99, None, Quality::Unknown),
+                (READY_REPLICAS, Some(0.0), Quality::Good),
+            ],
+        );
         assert!(all[0].gap.is_none(), "silence of users is no gap in the data");
     }
 
@@ -376,7 +422,10 @@ mod tests {
     fn an_answer_cut_short_is_at_most_partial() {
         let cut = body(1_100, 0, 1) + "and_then";
         let all = rows(&[(&body(1_000, 0, 1), Some(&cut))]);
-        check(&all[0], &[(LOAD, Some(10.0), Quality::Partial), (READY_REPLICAS, Some(1.0), Quality::Partial)]);
+        check(
+            &all[0],
+            &[(LOAD, Some(10.0), Quality::Partial), (READY_REPLICAS, Some(1.0), Quality::Partial)],
+        );
         assert_eq!(all[0].gap.as_ref().unwrap().sources_seen, 0);
     }
 
@@ -384,6 +433,9 @@ mod tests {
     fn a_role_whose_metric_is_missing_is_unknown_and_named() {
         let all = rows(&[("requests_total 1\n", Some("requests_total 11\n"))]);
         check(&all[0], &[(LOAD, Some(1.0), Quality::Good), (READY_REPLICAS, None, Quality::Unknown)]);
-        assert_eq!(all[0].gap.as_ref().unwrap().reason, "catalog/a:0: no latency_p99_seconds: the metric is missing");
+        assert_eq!(
+            all[0].gap.as_ref().unwrap().reason,
+            "catalog/a:0: no latency_p99_seconds: the metric is missing"
+        );
     }
 }

@@ -101,7 +101,8 @@ impl SeriesStore {
                 return Standing::Declared;
             }
             write_entry_key(&mut key, reading);
-            let known = self.metrics.get(metric).is_some_and(|metric| metric.entries.contains_key(key.as_str()));
+            let known =
+                self.metrics.get(metric).is_some_and(|metric| metric.entries.contains_key(key.as_str()));
             if known { Standing::Known } else { Standing::New }
         };
         readings.iter().map(&mut standing).collect()
@@ -118,9 +119,13 @@ impl SeriesStore {
             write_entry_key(&mut key, &reading);
             let metric = metric_of(&reading);
             if let Kind::Bucket { bound } = reading.kind {
-                let gathered = histograms
-                    .entry((metric.into(), key.as_str().into()))
-                    .or_insert_with(|| Gathered { labels: own_labels(&reading), unit: reading.unit.into(), at, buckets: Vec::new() });
+                let gathered =
+                    histograms.entry((metric.into(), key.as_str().into())).or_insert_with(|| Gathered {
+                        labels: own_labels(&reading),
+                        unit: reading.unit.into(),
+                        at,
+                        buckets: Vec::new(),
+                    });
                 gathered.buckets.push((bound, reading.value));
             } else {
                 let metric = metric_mut(&mut self.metrics, metric, intake.number);
@@ -217,14 +222,22 @@ impl Intake<'_> {
         let point = Point { at, value: reading.value };
         let Some(entry) = metric.entries.get_mut(key) else {
             let measured = self.first(reading.kind, point, born);
-            let entry = Entry { labels: own_labels(reading), unit: reading.unit.into(), measured, scrape: self.number, at };
+            let entry = Entry {
+                labels: own_labels(reading),
+                unit: reading.unit.into(),
+                measured,
+                scrape: self.number,
+                at,
+            };
             metric.entries.insert(key.into(), entry);
             return;
         };
         match (&mut entry.measured, reading.kind) {
             (Measured::Gauge(value), Kind::Gauge) => *value = reading.value,
             (Measured::Counter { window, growth }, Kind::Counter) => {
-                *growth = window.push(point).and_then(|()| window.increase(self.rules.rate_span, self.rules.gap_max));
+                *growth = window
+                    .push(point)
+                    .and_then(|()| window.increase(self.rules.rate_span, self.rules.gap_max));
                 count_growth(growth, self.tally);
             }
             // The target changed its mind about the type.
@@ -329,7 +342,9 @@ mod tests {
             match &fresh.find(wanted).ok_or("no entry")?.measured {
                 Measured::Counter { growth, .. } => growth.map(|g| g.per_second()).map_err(Unknown::name),
                 Measured::Gauge(value) => Ok(*value),
-                Measured::Histogram { growth, .. } => growth.as_ref().map(Observed::total).map_err(|reason| *reason),
+                Measured::Histogram { growth, .. } => {
+                    growth.as_ref().map(Observed::total).map_err(|reason| *reason)
+                }
             }
         }
     }
@@ -414,7 +429,11 @@ mod tests {
         assert_eq!(target.rate("a_total", None), Ok(5.0));
         assert_eq!(target.tally.get("timestamp_out_of_range"), 1);
         target.scrape(30, &format!("a_total 110 {}\n", ms(7)));
-        assert_eq!(target.rate("a_total", None), Err("time_not_advancing"), "an old sample repeated is no zero rate");
+        assert_eq!(
+            target.rate("a_total", None),
+            Err("time_not_advancing"),
+            "an old sample repeated is no zero rate"
+        );
     }
 
     #[test]

@@ -49,8 +49,11 @@ impl Target {
             instance: label("instance").unwrap_or(&host).to_owned(),
         };
         host_resource(&id)?;
-        let mut labels: BTreeMap<_, _> =
-            labels.iter().filter(|(name, _)| !name.starts_with("__")).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let mut labels: BTreeMap<_, _> = labels
+            .iter()
+            .filter(|(name, _)| !name.starts_with("__"))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
         if labels.len() > LABELS_MAX {
             return Err(InvalidId::new("labels", labels.len(), "must be at most 64"));
         }
@@ -97,7 +100,9 @@ fn url(address: &str, scheme: Option<&str>, path: Option<&str>) -> Result<(Strin
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// Not the JSON that is expected.
-    #[error("cannot read the list; it must be [{{\"targets\": [\"host:port\"], \"labels\": {{\"job\": \"...\"}}}}]")]
+    #[error(
+        "cannot read the list; it must be [{{\"targets\": [\"host:port\"], \"labels\": {{\"job\": \"...\"}}}}]"
+    )]
     Syntax(#[source] serde_json::Error),
     /// One target breaks a rule.
     #[error("a target is not valid")]
@@ -159,9 +164,13 @@ mod tests {
 
     #[test]
     fn labels_complete_a_bare_address() {
-        let given = labels(&[("__scheme__", "https"), ("__metrics_path__", "stats?all=1"), ("instance", "one")]);
+        let given =
+            labels(&[("__scheme__", "https"), ("__metrics_path__", "stats?all=1"), ("instance", "one")]);
         let target = Target::new("a:1", &given).unwrap();
-        assert_eq!((target.url.as_str(), target.id.to_string().as_str()), ("https://a:1/stats?all=1", "default/one"));
+        assert_eq!(
+            (target.url.as_str(), target.id.to_string().as_str()),
+            ("https://a:1/stats?all=1", "default/one")
+        );
     }
 
     #[test]

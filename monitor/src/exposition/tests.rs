@@ -95,7 +95,12 @@ fn counts_a_malformed_line_and_keeps_the_others() {
         let out = text(&body);
         let names: Vec<_> = out.series.iter().map(|series| series.name.as_ref()).collect();
         assert_eq!(names, ["before", "after"], "{line}");
-        assert_eq!((out.rejected.get(reason), out.rejected.total()), (count, count), "{line}: {:?}", out.rejected);
+        assert_eq!(
+            (out.rejected.get(reason), out.rejected.total()),
+            (count, count),
+            "{line}: {:?}",
+            out.rejected
+        );
         assert_eq!(out.series[0].value, 1.0, "the first of duplicates is kept");
         assert!(out.complete);
     }
@@ -181,8 +186,31 @@ fn format_follows_the_content_type() {
 fn near_grammar() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         prop::sample::select(vec![
-            "a", "_b:c", "{", "}", "\"", "\\", ",", "=", " ", "\t", "\n", "# ", "# TYPE ", "# HELP a ", "# EOF",
-            "1", "-1e9", "NaN", "+Inf", "le=\"0.1\"", "{a=\"b\"}", "\r\n", "é", "a 1\n", "# TYPE a counter\n",
+            "a",
+            "_b:c",
+            "{",
+            "}",
+            "\"",
+            "\\",
+            ",",
+            "=",
+            " ",
+            "\t",
+            "\n",
+            "# ",
+            "# TYPE ",
+            "# HELP a ",
+            "# EOF",
+            "1",
+            "-1e9",
+            "NaN",
+            "+Inf",
+            "le=\"0.1\"",
+            "{a=\"b\"}",
+            "\r\n",
+            "é",
+            "a 1\n",
+            "# TYPE a counter\n",
         ])
         .prop_map(|piece| piece.as_bytes().to_vec()),
         prop::collection::vec(any::<u8>(), 0..4),
@@ -202,7 +230,10 @@ fn check_bounds(body: &[u8], format: Format, limits: &Limits) {
         assert!(!out.series[..index].iter().any(same), "a duplicate was kept");
     }
     let lines = body.split(|byte| *byte == b'\n').count() as u64;
-    assert!(out.series.len() as u64 + out.rejected.total() <= lines + 2, "at most one verdict a line, two for the end");
+    assert!(
+        out.series.len() as u64 + out.rejected.total() <= lines + 2,
+        "at most one verdict a line, two for the end"
+    );
 }
 
 fn a_series() -> impl Strategy<Value = (String, BTreeMap<String, String>, f64, Option<i64>)> {
@@ -214,7 +245,13 @@ fn a_series() -> impl Strategy<Value = (String, BTreeMap<String, String>, f64, O
     )
 }
 
-fn render(name: &str, labels: &BTreeMap<String, String>, value: f64, time: Option<i64>, format: Format) -> String {
+fn render(
+    name: &str,
+    labels: &BTreeMap<String, String>,
+    value: f64,
+    time: Option<i64>,
+    format: Format,
+) -> String {
     let mut line = name.to_string();
     if !labels.is_empty() {
         let escape = |text: &str| text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");

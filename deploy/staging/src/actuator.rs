@@ -2,12 +2,14 @@
 //! the wanted number running.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::Context;
+use tokio::sync::Mutex;
 
 use crate::dir::Dir;
-use crate::replicas::{Launch, ReplicaError, ReplicaSet, ReplicaSpec};
+use crate::replicas::{self, Launch, Observation, ReplicaError, ReplicaSet, ReplicaSpec, ScaleResult, State};
 use crate::topology::Role;
 
 /// How often dead replicas are looked for.
@@ -71,20 +73,51 @@ pub enum ActuatorError {
     Replicas(Role, #[source] ReplicaError),
 }
 
-/// Takes the replicas over and keeps them running until stopped; stopping leaves them running.
-pub async fn run(args: ActuatorArgs, ctx: &Context) -> Result<(), ActuatorError> {
-    let failed = |error| ActuatorError::Replicas(args.service, error);
-    let spec = args.spec().map_err(ActuatorError::Program)?;
-    let dir = Dir::new(&args.data_dir);
-    let mut set = ReplicaSet::open(&dir, args.service, spec, ctx.clock.clone()).await.map_err(failed)?;
-    let keep = async {
+/// The one driver of a service's replicas, shared by whoever takes directives and whoever heals.
+#[derive(Debug, Clone)]
+pub struct Driver {
+    dir: Dir,
+    role: Role,
+    set: Arc<Mutex<ReplicaSet>>,
+}
+
+impl Driver {
+    /// Takes the replicas over.
+    pub async fn open(args: &ActuatorArgs, ctx: &Context) -> Result<Self, ActuatorError> {
+        let spec = args.spec().map_err(ActuatorError::Program)?;
+        let (dir, role) = (Dir::new(&args.data_dir), args.service);
+        let set = ReplicaSet::open(&dir, role, spec, ctx.clock.clone()).await;
+        let set = set.map_err(|error| ActuatorError::Replicas(role, error))?;
+        Ok(Self { dir, role, set: Arc::new(Mutex::new(set)) })
+    }
+
+    /// See [`ReplicaSet::scale`]. Waits for a change under way.
+    pub async fn scale(&self, desired: u32, generation: u64) -> Result<ScaleResult, ReplicaError> {
+        self.set.lock().await.scale(desired, generation).await
+    }
+
+    /// What there is to see now, also in the middle of a change.
+    pub fn observe(&self) -> Result<Observation, ReplicaError> {
+        let state = replicas::read(&self.dir, self.role)?.unwrap_or_else(State::empty);
+        Ok(replicas::observation(&state))
+    }
+
+    /// Replaces dead replicas, for ever; returns only if it cannot.
+    pub async fn keep(&self) -> ActuatorError {
         loop {
             tokio::time::sleep(HEAL_INTERVAL).await;
-            set.heal().await.map_err(failed)?;
+            if let Err(error) = self.set.lock().await.heal().await {
+                return ActuatorError::Replicas(self.role, error);
+            }
         }
-    };
+    }
+}
+
+/// Takes the replicas over and keeps them running until stopped; stopping leaves them running.
+pub async fn run(args: ActuatorArgs, ctx: &Context) -> Result<(), ActuatorError> {
+    let driver = Driver::open(&args, ctx).await?;
     tokio::select! {
-        kept = keep => kept,
+        error = driver.keep() => Err(error),
         () = ctx.stopper.stopped() => Ok(()),
         () = owner_gone(args.owner_pid) => Ok(()),
     }

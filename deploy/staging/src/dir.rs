@@ -29,9 +29,10 @@ pub struct Listening {
 }
 
 impl Dir {
-    /// Nothing is created yet.
+    /// Nothing is created yet. The path is made absolute, for processes are recognised by it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        let path = path.into();
+        Self(std::path::absolute(&path).unwrap_or(path))
     }
 
     /// The directory itself.

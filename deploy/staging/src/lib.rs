@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 //! In reading order: what the cluster is (`topology`, `dir`), its services (`service`, `upstream`, `edges`), what may go
 //! wrong (`faults`), who starts and stops replicas (`replicas`, `actuator`), who asks (`load`), what is played (`scenario`),
-//! what came out (`report`), and the processes as commands (`supervisor`, `node`).
+//! what came out (`report`), all of it together (`cluster`, `supervisor`), and the processes as commands (`node`).
 
 pub mod dir;
 pub mod topology;
@@ -20,7 +20,9 @@ pub mod load;
 pub mod report;
 pub mod scenario;
 
-pub mod node;
+pub mod cluster;
 pub mod supervisor;
+
+pub mod node;
 
 mod files;

@@ -15,7 +15,7 @@ use crate::faults::{self, Faults, Followed};
 use crate::files::{self, FileError};
 use crate::load::{Arrivals, Profile, Record, Step, record};
 use crate::topology::Role;
-use crate::upstream::{self, CallError, HttpClient};
+use crate::upstream::{self, HttpClient};
 
 /// Requests in flight: 600/s of which none is answered for 5 s are 3,000. One more counts as failed, and is not sent.
 const IN_FLIGHT_MAX: usize = 4_096;
@@ -149,8 +149,7 @@ impl Sender {
         let asked = upstream::get(&self.client, self.gateway, "/");
         match tokio::time::timeout(REQUEST_TIMEOUT, asked).await {
             Ok(Ok((answer, _))) => self.record(due, answer.status.as_u16(), answer.degraded),
-            Ok(Err(CallError::Client(_) | CallError::Body(_))) | Err(_) => self.record(due, 0, false),
-            Ok(Err(_)) => self.record(due, 0, false),
+            Ok(Err(_)) | Err(_) => self.record(due, 0, false),
         }
     }
 
@@ -163,5 +162,23 @@ impl Sender {
             status,
             degraded,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chassis::testing::ManualClock;
+
+    #[test]
+    fn latency_counts_from_when_the_request_was_due() {
+        let clock = Arc::new(ManualClock::at("2026-01-05T00:00:00Z".parse().unwrap()));
+        clock.advance(Duration::from_secs(10));
+        let gateway = SocketAddr::from(([127, 0, 0, 1], 1));
+        let start = Duration::from_secs(10);
+        let sender = Sender { client: upstream::http_client(), gateway, clock: clock.clone(), start };
+        clock.advance(Duration::from_secs(3));
+        let record = sender.record(Duration::from_millis(1_250), 200, false);
+        assert_eq!((record.intended_ms, record.latency_us), (1_250, 1_750_000));
     }
 }

@@ -85,7 +85,7 @@ pub fn read(dir: &Dir, role: Role) -> Result<Option<State>, FileError> {
 
 /// Stores the state, then what follows from it: endpoints for balancers, targets for the Monitor.
 pub(crate) fn publish(dir: &Dir, role: Role, state: &State) -> Result<(), FileError> {
-    files::write_json(&dir.replicas(role), state)?;
+    write_if_changed(&dir.replicas(role), state)?;
     let serving = state.replicas.iter().filter(|replica| replica.stage == Stage::Ready);
     let endpoint = |r: &Replica| Some(Endpoint { instance: r.instance.clone(), address: r.address? });
     let endpoints: Vec<Endpoint> = serving.filter_map(endpoint).collect();

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use chassis::Context;
+use staging::cluster::ClusterArgs;
 use staging::report::{report, samples_from_csv};
-use staging::supervisor::{ClusterArgs, StagingArgs, run};
+use staging::supervisor::{StagingArgs, run};
 
 use crate::kit::{folder, launch};
 

@@ -43,7 +43,8 @@ pub struct Config {
     pub rate_window: Duration,
     /// Targets that are always scraped.
     pub targets: Vec<TargetConfig>,
-    /// A file with more targets, as JSON in the form of Prometheus' `file_sd_configs`; read again when it changes.
+    /// A file with more targets, as JSON: `[{job, instance, url, labels}]`, or the form of Prometheus' `file_sd_configs`.
+    /// Read again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets_file: Option<PathBuf>,
     /// How much is taken in and held.

@@ -1,4 +1,5 @@
-//! Targets to scrape: their identity, and the list of them as text (the JSON of Prometheus' `file_sd_configs`).
+//! Targets to scrape: their identity, and the list of them as text: JSON, one object per target, or groups of targets as in
+//! Prometheus' `file_sd_configs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -115,8 +116,16 @@ pub enum ListError {
     TooMany(usize),
 }
 
+/// One entry of a list.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Listed {
+    Group(Group),
+    One(One),
+}
+
 /// Targets that share labels.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Group {
     targets: Vec<String>,
@@ -124,11 +133,38 @@ struct Group {
     labels: BTreeMap<String, String>,
 }
 
-/// Reads a list in the form of Prometheus' `file_sd_configs`.
+/// One target with its identity.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct One {
+    job: String,
+    instance: String,
+    url: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+impl Listed {
+    fn targets(self) -> Vec<Result<Target, InvalidId>> {
+        match self {
+            Self::Group(Group { targets, labels }) => {
+                targets.iter().map(|address| Target::new(address, &labels)).collect()
+            }
+            Self::One(One { job, instance, url, mut labels }) => {
+                labels.extend([("job".to_owned(), job), ("instance".to_owned(), instance)]);
+                vec![Target::new(&url, &labels)]
+            }
+        }
+    }
+}
+
+/// Reads a list.
+///
+/// # Errors
+/// If any of it is not valid; then none of it is taken.
 pub fn read_list(json: &[u8]) -> Result<Vec<Target>, ListError> {
-    let groups: Vec<Group> = serde_json::from_slice(json).map_err(ListError::Syntax)?;
-    let pairs = groups.iter().flat_map(|group| group.targets.iter().map(|address| (address, &group.labels)));
-    let targets: Result<Vec<_>, _> = pairs.map(|(address, labels)| Target::new(address, labels)).collect();
+    let listed: Vec<Listed> = serde_json::from_slice(json).map_err(ListError::Syntax)?;
+    let targets: Result<Vec<_>, _> = listed.into_iter().flat_map(Listed::targets).collect();
     by_id(targets.map_err(ListError::Invalid)?).map(|targets| targets.into_values().collect())
 }
 
@@ -163,6 +199,18 @@ mod tests {
     }
 
     #[test]
+    fn reads_a_list_with_one_object_per_target() {
+        let json = br#"[{"job": "catalog", "instance": "catalog-1", "url": "http://127.0.0.1:9000/metrics", "labels": {"service": "catalog"}}]"#;
+        let list = read_list(json).unwrap();
+        assert_eq!(
+            (list[0].id.to_string().as_str(), list[0].url.as_str()),
+            ("catalog/catalog-1", "http://127.0.0.1:9000/metrics")
+        );
+        let all = labels(&[("instance", "catalog-1"), ("job", "catalog"), ("service", "catalog")]);
+        assert_eq!(list[0].labels, all);
+    }
+
+    #[test]
     fn labels_complete_a_bare_address() {
         let given =
             labels(&[("__scheme__", "https"), ("__metrics_path__", "stats?all=1"), ("instance", "one")]);
@@ -178,6 +226,8 @@ mod tests {
         for json in [
             r#"{"targets": []}"#,
             r#"[{"targets": ["a:1"], "label": {}}]"#,
+            r#"[{"job": "a", "instance": "b"}]"#,
+            r#"[{"job": "a", "instance": "b", "url": "a:1", "targets": []}]"#,
             r#"[{"targets": [""]}]"#,
             r#"[{"targets": ["ftp://a"]}]"#,
             r#"[{"targets": ["user:secret@a:1"]}]"#,

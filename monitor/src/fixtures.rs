@@ -9,7 +9,7 @@ use proto::model::{Declared, DeclaredSpec, EdgeSpec, Objective, Selector, Servic
 use crate::exposition::{self, Format, parse};
 use crate::normalize::normalize;
 use crate::series::{Rules, Scrape, SeriesStore};
-use crate::tally::Tally;
+use crate::tally::Account;
 use crate::target::Target;
 
 pub(crate) fn selector(text: &str) -> Selector {
@@ -60,14 +60,19 @@ pub(crate) fn at(second: i64) -> Timestamp {
 #[derive(Debug, Default)]
 pub(crate) struct Scraped {
     pub(crate) store: SeriesStore,
-    pub(crate) tally: Tally,
+    pub(crate) account: Account,
 }
 
 impl Scraped {
     pub(crate) fn scrape(&mut self, second: i64, body: &str) {
         let exposition = parse(body.as_bytes(), Format::Text, &exposition::Limits::default());
-        let scrape = Scrape { at: at(second), complete: exposition.complete, whole: exposition.complete };
-        let readings = normalize(exposition, &mut self.tally);
-        self.store.absorb(scrape, readings, &RULES, &mut self.tally);
+        let scrape = Scrape {
+            at: at(second),
+            steady: at(second),
+            complete: exposition.complete,
+            whole: exposition.complete,
+        };
+        let readings = normalize(exposition, &mut self.account.dropped);
+        self.store.absorb(scrape, readings, &RULES, &mut self.account);
     }
 }

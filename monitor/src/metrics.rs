@@ -4,7 +4,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use crate::tally::Tally;
+use crate::tally::{Account, Tally};
 
 /// Monitor's own telemetry.
 #[derive(Debug, Clone)]
@@ -13,8 +13,10 @@ pub struct Metrics {
     pub scrapes: IntCounterVec,
     /// How long scrapes took.
     pub scrape_duration: Histogram,
-    /// Lines, series and rows dropped, and growth that could not be known, by reason.
+    /// Lines, series and rows dropped, by reason.
     pub dropped: IntCounterVec,
+    /// Series that restarted, were repaired, or have a growth that cannot be known, by reason.
+    pub noticed: IntCounterVec,
     /// Rows given to the way to Analyze.
     pub samples: IntCounter,
     /// Rows that Analyze refused.
@@ -52,9 +54,10 @@ impl Metrics {
         let metrics = Self {
             scrapes: counters("scrapes_total", "Scrapes by result.", "result")?,
             scrape_duration: Histogram::with_opts(duration.buckets(buckets))?,
-            dropped: counters(
-                "dropped_total",
-                "What was dropped or could not be known, by reason.",
+            dropped: counters("dropped_total", "What was dropped, by reason.", "reason")?,
+            noticed: counters(
+                "noticed_total",
+                "Restarts, repairs and growth that cannot be known.",
                 "reason",
             )?,
             samples: counter("samples_total", "Rows for Analyze.")?,
@@ -76,7 +79,14 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Adds what one scrape or one push lost.
+    /// Adds what happened to one answer.
+    pub fn count(&self, account: &Account) {
+        let Account { dropped, noticed } = account;
+        self.count_dropped(dropped);
+        noticed.iter().for_each(|(reason, n)| self.noticed.with_label_values(&[reason]).inc_by(n));
+    }
+
+    /// Adds what was lost on the way out.
     pub fn count_dropped(&self, dropped: &Tally) {
         dropped.iter().for_each(|(reason, n)| self.dropped.with_label_values(&[reason]).inc_by(n));
     }
@@ -86,6 +96,7 @@ impl Metrics {
             scrapes,
             scrape_duration,
             dropped,
+            noticed,
             samples,
             refused,
             unsent,
@@ -98,6 +109,7 @@ impl Metrics {
         registry.register(Box::new(scrapes))?;
         registry.register(Box::new(scrape_duration))?;
         registry.register(Box::new(dropped))?;
+        registry.register(Box::new(noticed))?;
         registry.register(Box::new(samples))?;
         registry.register(Box::new(refused))?;
         registry.register(Box::new(unsent))?;

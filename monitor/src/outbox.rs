@@ -19,7 +19,7 @@ const DICTIONARY_MAX: usize = 1_000_000;
 /// How much is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Rows that wait.
+    /// Rows and gap records that wait.
     pub unsent_rows: usize,
     /// Batches that are sent and not acknowledged.
     pub unacknowledged: usize,
@@ -93,9 +93,13 @@ impl Outbox {
     /// Takes the rows of one resource at one tick. What is dropped for it is counted in rows.
     pub fn push(&mut self, tick: Tick, declared: bool, resource: ResourceRows, dropped: &mut Tally) {
         let ResourceRows { resource, rows, gap } = resource;
+        if rows.is_empty() && gap.is_none() {
+            return;
+        }
         let key = (tick.number, resource.shard());
         let empty = || Parcel { at: tick.at, rows: Vec::new(), gaps: Vec::new() };
         let parcel = self.unsent.entry(key).or_insert_with(empty);
+        self.unsent_rows += usize::from(gap.is_some());
         parcel.gaps.extend(gap);
         for Row { name, kind, unit, value, quality } in rows {
             match SignalId::new(resource.clone(), name) {
@@ -118,7 +122,7 @@ impl Outbox {
         let key = *entry.key();
         let parcel =
             if entry.get().rows.len() <= ROWS_PER_BATCH { entry.remove() } else { entry.get_mut().split() };
-        self.unsent_rows -= parcel.rows.len();
+        self.unsent_rows -= parcel.weight();
         self.sequence += 1;
         let batch = self.batch(key.1, &parcel);
         self.unacknowledged.insert(self.sequence, (key, parcel));
@@ -134,7 +138,7 @@ impl Outbox {
     /// what it has judged already, by its time.
     pub fn reset(&mut self, dropped: &mut Tally) {
         for (_, (key, parcel)) in std::mem::take(&mut self.unacknowledged) {
-            self.unsent_rows += parcel.rows.len();
+            self.unsent_rows += parcel.weight();
             match self.unsent.get_mut(&key) {
                 Some(waiting) => {
                     waiting.rows.extend(parcel.rows);
@@ -160,7 +164,7 @@ impl Outbox {
         self.unacknowledged.len()
     }
 
-    /// Rows that wait.
+    /// Rows and gap records that wait.
     #[must_use]
     pub fn unsent_rows(&self) -> usize {
         self.unsent_rows
@@ -171,7 +175,7 @@ impl Outbox {
         while self.unsent_rows > self.limits.unsent_rows {
             let Some((oldest, _)) = self.unsent.first_key_value().map(|(key, _)| *key) else { return };
             while let Some(entry) = self.unsent.first_entry().filter(|entry| entry.key().0 == oldest) {
-                let rows = entry.remove().rows.len();
+                let rows = entry.remove().weight();
                 self.unsent_rows -= rows;
                 dropped.add("outbox_full", rows as u64);
             }
@@ -213,6 +217,11 @@ impl Outbox {
 }
 
 impl Parcel {
+    /// What it counts for: a gap record takes about as much as a row.
+    fn weight(&self) -> usize {
+        self.rows.len() + self.gaps.len()
+    }
+
     /// Takes out as many rows as one batch may have, with the gaps, so that these come first.
     fn split(&mut self) -> Self {
         let rest = self.rows.split_off(ROWS_PER_BATCH);
@@ -297,6 +306,25 @@ mod tests {
         outbox.reset(&mut Tally::default());
         let again = outbox.next_batch().unwrap();
         assert_eq!((again.sequence, again.descriptors.len(), again.samples[0].value), (1, 2, Some(2.0)));
+    }
+
+    #[test]
+    fn gaps_without_rows_are_bounded_too() {
+        let mut outbox = outbox(10, 2);
+        let mut dropped = Tally::default();
+        for number in 0..100 {
+            let resource: proto::model::ResourceId = "host:a/b".parse().unwrap();
+            let gap = DataGap {
+                resource: resource.clone(),
+                sources_expected: 1,
+                sources_seen: 0,
+                reason: "gone".into(),
+            };
+            let rows = ResourceRows { resource, rows: Vec::new(), gap: Some(gap) };
+            outbox.push(Tick { number, at: at(0) }, false, rows, &mut dropped);
+        }
+        assert_eq!((outbox.unsent.len(), outbox.unsent_rows(), dropped.get("outbox_full")), (10, 10, 90));
+        assert_eq!(outbox.next_batch().unwrap().gaps.len(), 1);
     }
 
     #[test]

@@ -8,14 +8,16 @@ use crate::admission::Standing;
 use crate::histogram::{Observed, Snapshot};
 use crate::normalize::{Kind, Reading, write_key};
 use crate::rate::{self, Increase, Point, Unknown};
-use crate::tally::Tally;
+use crate::tally::Account;
 use crate::window::Window;
 
 /// One answer of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scrape {
-    /// When the answer arrived.
+    /// When the answer arrived, by the wall clock: a target's own times are held against it.
     pub at: Timestamp,
+    /// The same on a time line that never jumps: growth is measured on it.
+    pub steady: Timestamp,
     /// Whether its end was seen; in a partial answer a missing series is unknown.
     pub complete: bool,
     /// Whether every series in it was taken in, so that one that is new next time did not exist before.
@@ -43,6 +45,7 @@ pub struct Entry {
     /// What is known of its value.
     pub measured: Measured,
     scrape: u64,
+    /// When it was in an answer last, on the steady time line.
     at: Timestamp,
 }
 
@@ -108,10 +111,16 @@ impl SeriesStore {
         readings.iter().map(&mut standing).collect()
     }
 
-    /// Takes in one answer. Growth that cannot be known is counted in `tally`, as are restarts of counters.
-    pub fn absorb(&mut self, scrape: Scrape, readings: Vec<Reading<'_>>, rules: &Rules, tally: &mut Tally) {
+    /// Takes in one answer. Losses and oddities go to `account`.
+    pub fn absorb(
+        &mut self,
+        scrape: Scrape,
+        readings: Vec<Reading<'_>>,
+        rules: &Rules,
+        account: &mut Account,
+    ) {
         self.scrapes += 1;
-        let mut intake = Intake { scrape, previous: self.last, number: self.scrapes, rules, tally };
+        let mut intake = Intake { scrape, previous: self.last, number: self.scrapes, rules, account };
         let mut key = String::new();
         let mut histograms: BTreeMap<(Box<str>, Box<str>), Gathered> = BTreeMap::new();
         for reading in readings {
@@ -136,10 +145,10 @@ impl SeriesStore {
             intake.histogram(metric_mut(&mut self.metrics, &metric, intake.number), key, gathered);
         }
         self.last = Some(scrape);
-        self.forget(scrape.at, rules);
+        self.forget(scrape.steady, rules);
     }
 
-    /// Forgets series that were silent for longer than the longest gap, so that vanished ones do not pile up.
+    /// Forgets series that were silent for longer than the longest gap at `now` (on the steady time line), so that vanished ones do not pile up.
     pub fn forget(&mut self, now: Timestamp, rules: &Rules) {
         for metric in self.metrics.values_mut() {
             metric.entries.retain(|_, entry| now.duration_since(entry.at) <= rules.gap_max);
@@ -193,17 +202,17 @@ struct Intake<'a> {
     previous: Option<Scrape>,
     number: u64,
     rules: &'a Rules,
-    tally: &'a mut Tally,
+    account: &'a mut Account,
 }
 
 impl Intake<'_> {
     /// The target's own time if it gave one that can be true, else that of the answer.
     fn time(&mut self, timestamp_ms: Option<i64>) -> Option<Timestamp> {
-        let Some(ms) = timestamp_ms else { return Some(self.scrape.at) };
+        let Some(ms) = timestamp_ms else { return Some(self.scrape.steady) };
         let near = |at: &Timestamp| self.scrape.at.duration_since(*at).abs() <= self.rules.gap_max;
         let at = Timestamp::from_millisecond(ms).ok().filter(near);
         if at.is_none() {
-            self.tally.count("timestamp_out_of_range");
+            self.account.dropped.count("timestamp_out_of_range");
         }
         at
     }
@@ -211,14 +220,17 @@ impl Intake<'_> {
     /// How long ago a series that is new now cannot have existed yet: the answer before was whole and had its metric, but
     /// not this one. Such a series (the first 503 of a service, say) counts from zero. When the whole metric is new, it may
     /// have existed unseen, with any value.
-    fn born_within(&self, metric: &Metric, at: Timestamp) -> Option<SignedDuration> {
+    fn born_within(&self, metric: &Metric) -> Option<SignedDuration> {
         let previous = self.previous.filter(|previous| previous.whole)?;
         let had_metric = metric.seen[0] != 0 && metric.seen[0] + 1 == self.number;
-        if had_metric { rate::elapsed(previous.at, at, self.rules.gap_max).ok() } else { None }
+        if !had_metric {
+            return None;
+        }
+        rate::elapsed(previous.steady, self.scrape.steady, self.rules.gap_max).ok()
     }
 
     fn scalar(&mut self, metric: &mut Metric, key: &str, reading: &Reading<'_>, at: Timestamp) {
-        let born = self.born_within(metric, at);
+        let born = self.born_within(metric);
         let point = Point { at, value: reading.value };
         let Some(entry) = metric.entries.get_mut(key) else {
             let measured = self.first(reading.kind, point, born);
@@ -227,7 +239,7 @@ impl Intake<'_> {
                 unit: reading.unit.into(),
                 measured,
                 scrape: self.number,
-                at,
+                at: self.scrape.steady,
             };
             metric.entries.insert(key.into(), entry);
             return;
@@ -238,12 +250,12 @@ impl Intake<'_> {
                 *growth = window
                     .push(point)
                     .and_then(|()| window.increase(self.rules.rate_span, self.rules.gap_max));
-                count_growth(growth, self.tally);
+                note_growth(growth, self.account);
             }
             // The target changed its mind about the type.
             (measured, kind) => *measured = self.first(kind, point, None),
         }
-        (entry.scrape, entry.at) = (self.number, at);
+        (entry.scrape, entry.at) = (self.number, self.scrape.steady);
     }
 
     fn first(&self, kind: Kind, point: Point, born: Option<SignedDuration>) -> Measured {
@@ -264,7 +276,7 @@ impl Intake<'_> {
         let Gathered { labels, unit, at, buckets } = gathered;
         let zero = Snapshot::new(buckets.iter().map(|(bound, _)| (*bound, 0.0)));
         let now = Snapshot::new(buckets);
-        let born = self.born_within(metric, at);
+        let born = self.born_within(metric);
         let growth = match metric.entries.get(&key).map(|entry| &entry.measured) {
             Some(Measured::Histogram { last: (last_at, last), .. }) => {
                 rate::elapsed(*last_at, at, self.rules.gap_max)
@@ -276,20 +288,22 @@ impl Intake<'_> {
         };
         match &growth {
             Ok(observed) => {
-                self.tally.add("counter_reset", observed.reset.into());
-                self.tally.add("histogram_repaired", observed.repaired.into());
+                self.account.noticed.add("counter_reset", observed.reset.into());
+                self.account.noticed.add("histogram_repaired", observed.repaired.into());
             }
-            Err(reason) => self.tally.add(reason, (*reason != Unknown::First.name()).into()),
+            Err(reason) => self.account.noticed.add(reason, (*reason != Unknown::First.name()).into()),
         }
         let measured = Measured::Histogram { last: (at, now), growth };
-        metric.entries.insert(key, Entry { labels, unit, measured, scrape: self.number, at });
+        metric
+            .entries
+            .insert(key, Entry { labels, unit, measured, scrape: self.number, at: self.scrape.steady });
     }
 }
 
-fn count_growth(growth: &Result<Increase, Unknown>, tally: &mut Tally) {
+fn note_growth(growth: &Result<Increase, Unknown>, account: &mut Account) {
     match growth {
-        Ok(increase) => tally.add("counter_reset", increase.reset.into()),
-        Err(unknown) => tally.add(unknown.name(), (*unknown != Unknown::First).into()),
+        Ok(increase) => account.noticed.add("counter_reset", increase.reset.into()),
+        Err(unknown) => account.noticed.add(unknown.name(), (*unknown != Unknown::First).into()),
     }
 }
 
@@ -358,7 +372,7 @@ mod tests {
         assert_eq!(target.rate("a_total", None), Ok(5.0));
         target.scrape(20, "a_total 20\n");
         assert_eq!(target.rate("a_total", None), Ok(2.0));
-        assert_eq!(target.tally.get("counter_reset"), 1);
+        assert_eq!(target.account.noticed.get("counter_reset"), 1);
     }
 
     #[test]
@@ -369,7 +383,7 @@ mod tests {
         assert_eq!(target.rate("a_total", None), Err("gap"));
         target.scrape(25, "a_total 160\n");
         assert_eq!(target.rate("a_total", None), Err("time_not_advancing"));
-        assert_eq!(target.tally.get("time_not_advancing"), 1);
+        assert_eq!(target.account.noticed.get("time_not_advancing"), 1);
         target.scrape(35, "a_total 170\n");
         assert_eq!(target.rate("a_total", None), Ok(1.0));
     }
@@ -427,7 +441,7 @@ mod tests {
         target.scrape(10, &format!("a_total 100 {}\nb 1 {}\n", ms(5), ms(-1000)));
         target.scrape(20, &format!("a_total 110 {}\n", ms(7)));
         assert_eq!(target.rate("a_total", None), Ok(5.0));
-        assert_eq!(target.tally.get("timestamp_out_of_range"), 1);
+        assert_eq!(target.account.dropped.get("timestamp_out_of_range"), 1);
         target.scrape(30, &format!("a_total 110 {}\n", ms(7)));
         assert_eq!(
             target.rate("a_total", None),
@@ -441,7 +455,7 @@ mod tests {
         let mut target = Scraped::default();
         target.scrape(0, "known 1\n");
         let exposition = parse(b"new 1\nknown 2\nh_bucket{le=\"1\"} 2\n", Format::Text, &Limits::default());
-        let readings = normalize(exposition, &mut Tally::default());
+        let readings = normalize(exposition, &mut Account::default().dropped);
         let standings = target.store.standings(&readings, |metric| metric == "h");
         assert_eq!(standings, [Standing::New, Standing::Known, Standing::Declared]);
     }

@@ -1,6 +1,15 @@
-//! Counts by reason: whatever is dropped, repaired or rejected anywhere in Monitor leaves a mark here.
+//! Counts by reason: whatever is dropped, repaired or unknown anywhere in Monitor leaves a mark here.
 
 use std::collections::BTreeMap;
+
+/// What happened to an answer on its way in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Lines and series that gave nothing.
+    pub dropped: Tally,
+    /// Series that are there, but restarted, had to be repaired, or have a growth that cannot be known.
+    pub noticed: Tally,
+}
 
 /// How often each reason applied. Reasons are closed sets of static names, so this never grows with the input.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

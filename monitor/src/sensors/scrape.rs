@@ -33,6 +33,8 @@ pub struct Fetched {
     pub format: Format,
     /// When the head of the answer arrived, which is when the target had read its values.
     pub at: Timestamp,
+    /// The same by the monotonic clock.
+    pub monotonic: Duration,
 }
 
 /// Why a scrape gave nothing.
@@ -94,7 +96,7 @@ impl Scraper {
     async fn fetch_untimed(&self, url: &str) -> Result<Fetched, Error> {
         let request = self.client.get(url).header(ACCEPT, ACCEPTED);
         let mut response = request.send().await.map_err(|error| Error::Connect(error.without_url()))?;
-        let at = self.clock.now();
+        let (at, monotonic) = (self.clock.now(), self.clock.monotonic());
         if response.status() != StatusCode::OK {
             return Err(Error::Status(response.status()));
         }
@@ -109,6 +111,6 @@ impl Scraper {
                 break;
             }
         }
-        Ok(Fetched { body, format, at })
+        Ok(Fetched { body, format, at, monotonic })
     }
 }

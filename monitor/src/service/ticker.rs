@@ -25,7 +25,7 @@ use crate::raw;
 use crate::roles::{self, View};
 use crate::sensors::scrape::{self, Fetched, Scraper};
 use crate::series::{Rules, SeriesStore};
-use crate::tally::Tally;
+use crate::tally::{Account, Tally};
 use crate::target::{Target, TargetId};
 
 /// Scrapes under way at once: half of the 1,024 files that a process may open by default.
@@ -210,16 +210,17 @@ impl Ticker {
 
     fn take_in(&mut self, tick: Tick, outcome: Outcome, declarations: Option<&Declarations>) {
         let Outcome { id, fetched, took } = outcome;
-        let Self { read, admit, rules, room, states, .. } = self;
+        let Self { read, admit, rules, room, states, clock, .. } = self;
         let Some(State { status, series, answered }) = states.get_mut(&id) else { return };
-        let mut lost = Tally::default();
+        let mut account = Account::default();
         let result = match fetched {
-            Ok(Fetched { body, format, at }) => {
+            Ok(Fetched { body, format, at, monotonic }) => {
                 let needs =
                     declarations.map(|declarations| declarations.needs(&status.target)).unwrap_or_default();
                 let intake = Intake { read, admit, rules, needs: &needs };
                 let share = |n| room.share(&id, n, admit);
-                observe(series, Answer { body: &body, format, at }, intake, share, &mut lost);
+                let answer = Answer { body: &body, format, at, steady: steady(monotonic) };
+                observe(series, answer, intake, share, &mut account);
                 *answered = tick.number;
                 status.health = Health::Up;
                 status.last_error =
@@ -228,7 +229,7 @@ impl Ticker {
                 "ok"
             }
             Err(error) => {
-                series.forget(tick.at, rules);
+                series.forget(steady(clock.monotonic()), rules);
                 if status.health != Health::Down {
                     tracing::info!(target = %id, "a target does not answer: {}", chassis::chain(&error));
                 }
@@ -239,11 +240,11 @@ impl Ticker {
         };
         status.last_duration = took;
         status.series = series.len();
-        status.drops.merge(&lost);
+        status.drops.merge(&account.dropped);
         self.board.set(status);
         self.metrics.scrapes.with_label_values(&[result]).inc();
         self.metrics.scrape_duration.observe(took.as_secs_f64());
-        self.metrics.count_dropped(&lost);
+        self.metrics.count(&account);
     }
 
     /// Sends on what a group's answers say.
@@ -293,4 +294,10 @@ fn offset_share(id: &TargetId) -> f64 {
 /// The wire has milliseconds; cutting here keeps what is sent equal to what is remembered.
 fn whole_millisecond(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
+}
+
+/// The monotonic clock as a time line; where it begins means nothing.
+fn steady(monotonic: Duration) -> Timestamp {
+    // The process would have to run for 8,000 years to saturate.
+    Timestamp::UNIX_EPOCH.saturating_add(monotonic).unwrap_or(Timestamp::MAX)
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use chassis::Context;
 use chassis::testing::eventually;
-use chassis::{Context, metrics};
 
 use crate::analyze::Manner;
 use crate::setup::{DEADLINE, Setup};
@@ -16,12 +16,6 @@ async fn start(change: impl FnOnce(&mut monitor::Config)) -> (Setup, FakeTarget,
     let signal = format!("host:node/{}#level", target.addr);
     setup.good(&signal).await;
     (setup, target, signal)
-}
-
-fn metric(setup: &Setup, line: &str) -> f64 {
-    let text = metrics::text(&setup.ctx.metrics);
-    let value = text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok());
-    value.unwrap_or(0.0)
 }
 
 /// Breaks the stream, waits for the next one, and goes on as usual.
@@ -42,7 +36,7 @@ async fn after_a_broken_stream_the_signals_are_introduced_again() {
     let more = || async { (setup.analyze.rows(&signal).len() > seen + 2).then_some(()) };
     // The fake refuses a row whose signal was not introduced on its own stream.
     eventually(DEADLINE, "rows on the new stream", more).await;
-    assert_eq!(metric(&setup, "homeostat_monitor_dropped_total{reason=\"outbox_full\"}"), 0.0);
+    assert_eq!(setup.metric("homeostat_monitor_dropped_total{reason=\"outbox_full\"}"), 0.0);
     setup.stop().await;
 }
 
@@ -54,11 +48,11 @@ async fn a_slow_analyze_is_sent_no_more_than_the_window_and_the_oldest_ticks_are
     let (setup, _target, signal) = start(limits).await;
     setup.analyze.behave(Manner::HoldBack);
     let dropped = || async {
-        (metric(&setup, "homeostat_monitor_dropped_total{reason=\"outbox_full\"}") >= 2.0).then_some(())
+        (setup.metric("homeostat_monitor_dropped_total{reason=\"outbox_full\"}") >= 2.0).then_some(())
     };
     eventually(DEADLINE, "drops are counted", dropped).await;
-    assert_eq!(metric(&setup, "homeostat_monitor_unacknowledged_batches"), 3.0);
-    assert!(metric(&setup, "homeostat_monitor_unsent_samples") <= 2.0);
+    assert_eq!(setup.metric("homeostat_monitor_unacknowledged_batches"), 3.0);
+    assert!(setup.metric("homeostat_monitor_unsent_samples") <= 2.0);
     let held_back = setup.analyze.rows(&signal).len();
     assert_eq!(setup.analyze.with(|log| log.batches as usize), held_back);
     // A new stream frees the window: what was not acknowledged comes again, then the newest ticks.

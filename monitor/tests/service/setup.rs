@@ -19,7 +19,10 @@ use crate::target::FakeTarget;
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Short, so that tests are; long enough for a busy machine to answer in time.
-pub const INTERVAL: Duration = Duration::from_millis(300);
+pub const INTERVAL: Duration = Duration::from_millis(500);
+
+/// As long as the interval allows: a busy machine must not look like a dead target.
+pub const TIMEOUT: Duration = Duration::from_millis(450);
 
 pub struct Setup {
     pub ctx: Context,
@@ -44,6 +47,7 @@ impl Setup {
             analyze: ClientConfig::plain(analyze_addr),
             knowledge: ClientConfig::plain(knowledge_addr),
             scrape_interval: INTERVAL,
+            scrape_timeout: Some(TIMEOUT),
             targets: targets.iter().map(|(job, target)| target_config(job, target)).collect(),
             ..Config::default()
         };
@@ -78,6 +82,12 @@ impl Setup {
             list.into_iter().find(|target| target.job == job && passes(target))
         };
         eventually(DEADLINE, &format!("target {job}: {what}"), look).await
+    }
+
+    /// One of Monitor's own metrics, named with its labels; zero if it was never counted.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = chassis::metrics::text(&self.ctx.metrics);
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
     }
 
     pub async fn stop(self) {

@@ -1,5 +1,10 @@
 //! Compiles `homeostat/v1/*.proto` with protox (in Rust, so that no protoc is needed) and keeps the descriptors for reflection.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script where to write by environment variables"
+)]
+
 use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 

@@ -1,1 +1,10 @@
-//! Placeholder page; filled in the next commit.
+//! The binary's library: the command line, and the composition of all five services in one process, which the system
+//! tests use too.
+
+pub mod cli;
+pub mod compose;
+pub mod endpoints;
+pub mod output;
+
+pub mod commands;
+pub mod demo;

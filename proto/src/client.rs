@@ -5,10 +5,12 @@ mod execute;
 mod knowledge;
 
 pub use analyze::{Analyze, AssessmentStream, SignalPage};
-pub use execute::{Delivery, DeliveryStream, Execute, Registration, Report, ReportAnswer, ReportDisposition, ReportResult};
+pub use execute::{
+    Delivery, DeliveryStream, Execute, Registration, Report, ReportAnswer, ReportDisposition, ReportResult,
+};
 pub use knowledge::{
-    Change, ChangeEvent, ChangeStream, DeclaredList, DirectiveList, DirectiveStream, Knowledge, ProposeAnswer,
-    ProposeVerdict, Review, ThresholdDecision, ThresholdPage, TransitionAnswer,
+    Change, ChangeEvent, ChangeStream, DeclaredList, DirectiveList, DirectiveStream, Knowledge,
+    ProposeAnswer, ProposeVerdict, Review, ThresholdDecision, ThresholdPage, TransitionAnswer,
 };
 
 use crate::{convert, wire};
@@ -52,7 +54,14 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(
             self.code(),
-            Some(Code::Unavailable | Code::DeadlineExceeded | Code::Aborted | Code::ResourceExhausted | Code::Cancelled | Code::Unknown)
+            Some(
+                Code::Unavailable
+                    | Code::DeadlineExceeded
+                    | Code::Aborted
+                    | Code::ResourceExhausted
+                    | Code::Cancelled
+                    | Code::Unknown
+            )
         )
     }
 }

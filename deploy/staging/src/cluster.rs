@@ -159,7 +159,7 @@ impl Cluster {
     /// Does to the cluster what a step says.
     pub(crate) fn act(&self, action: &Action) -> Result<(), FileError> {
         match action {
-            Action::Note => {}
+            Action::Crowd { .. } => {}
             Action::Inject { label, fault } => faults::inject(&self.dir, label, fault.clone())?,
             Action::Clear { label } => faults::clear(&self.dir, Some(label))?,
             Action::KillReplica { role } => {

@@ -110,7 +110,11 @@ mod tests {
     fn a_dead_child_that_nobody_has_buried_is_gone() {
         let mut child = std::process::Command::new("sleep").arg("73.73").spawn().unwrap();
         let identity = Identity::of(child.id()).unwrap();
-        assert_eq!(find(&["sleep".to_owned(), "73.73".to_owned()]), [identity]);
+        // A process that has just been started shows its arguments a moment later.
+        while find(&["sleep".to_owned(), "73.73".to_owned()]) != [identity] {
+            assert!(identity.is_alive(), "it sleeps for more than a minute");
+            std::thread::yield_now();
+        }
         identity.kill();
         while identity.is_alive() {
             std::thread::yield_now();

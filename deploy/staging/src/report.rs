@@ -1,6 +1,6 @@
 //! What a run came to: pure arithmetic over its records, so that anybody can repeat it from the CSV files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,6 @@ pub struct Report {
 pub fn report(records: &[Record], samples: &[ReplicaSample], duration_s: u64) -> Report {
     let objective_us = u64::try_from(OBJECTIVE.as_micros()).expect("a quarter of a second fits");
     let due = records.iter().filter(|record| record.intended_ms / 1_000 < duration_s);
-    let mut seconds = BTreeMap::<u64, (u64, u64)>::new();
     let mut report = Report {
         offered: 0,
         within_objective: 0,
@@ -81,13 +80,22 @@ pub fn report(records: &[Record], samples: &[ReplicaSample], duration_s: u64) ->
         report.within_objective += u64::from(within);
         report.degraded += u64::from(!failed && record.degraded);
         report.failed += u64::from(failed);
+    }
+    report.violating_seconds = violating(records).range(..duration_s).count() as u64;
+    report
+}
+
+/// The violating seconds, counted from the start.
+pub fn violating(records: &[Record]) -> BTreeSet<u64> {
+    let objective_us = u64::try_from(OBJECTIVE.as_micros()).expect("a quarter of a second fits");
+    let mut seconds = BTreeMap::<u64, (u64, u64)>::new();
+    for record in records {
         let (due, bad) = seconds.entry(record.intended_ms / 1_000).or_default();
         *due += 1;
-        *bad += u64::from(!within);
+        *bad += u64::from(record.failed() || record.latency_us > objective_us);
     }
-    let violates = |(due, bad): &&(u64, u64)| *bad as f64 > VIOLATING_SHARE * *due as f64;
-    report.violating_seconds = seconds.values().filter(violates).count() as u64;
-    report
+    let violates = |(due, bad): &(u64, u64)| *bad as f64 > VIOLATING_SHARE * *due as f64;
+    seconds.into_iter().filter(|(_, counts)| violates(counts)).map(|(second, _)| second).collect()
 }
 
 #[cfg(test)]

@@ -56,8 +56,11 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
-    /// Nothing: the load profile does it.
-    Note,
+    /// A flash crowd arrives or leaves; the load profile does it.
+    Crowd {
+        /// Arrives.
+        begins: bool,
+    },
     /// Puts a fault in force.
     Inject {
         /// Its label.
@@ -80,6 +83,36 @@ pub enum Action {
         /// Of which service.
         role: Role,
     },
+}
+
+/// What kind of trouble a step begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// More load than the replicas can take: scaling cures it.
+    Crowd,
+    /// A called service fails as a whole: scaling cannot cure it.
+    Dependency,
+    /// Anything else.
+    Other,
+}
+
+impl Action {
+    /// The trouble that this begins, if it begins one.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Action::Crowd { begins: true } => Some(Trouble::Crowd),
+            Action::Crowd { begins: false } | Action::Clear { .. } => None,
+            Action::Inject { fault, .. } => {
+                let answers_badly = matches!(
+                    fault.effect,
+                    Effect::Errors { .. } | Effect::Latency { .. } | Effect::Hang | Effect::Down
+                );
+                let called = fault.service == Role::Inventory.name() && fault.instance.is_none();
+                Some(if called && answers_badly { Trouble::Dependency } else { Trouble::Other })
+            }
+            Action::KillReplica { .. } | Action::KillActuator { .. } => Some(Trouble::Other),
+        }
+    }
 }
 
 /// No scenario of that name.
@@ -143,8 +176,13 @@ impl Play {
         let (start, end) = self.phase(start, length);
         self.crowds.push((start, end));
         let gateway = || "service:staging/gateway".to_owned();
-        self.step(start, gateway(), format!("flash crowd: {CROWD_FACTOR} times the load"), Action::Note);
-        self.step(end, gateway(), "flash crowd leaves".to_owned(), Action::Note);
+        self.step(
+            start,
+            gateway(),
+            format!("flash crowd: {CROWD_FACTOR} times the load"),
+            Action::Crowd { begins: true },
+        );
+        self.step(end, gateway(), "flash crowd leaves".to_owned(), Action::Crowd { begins: false });
     }
 
     /// Inventory fails in one way, then, in two runs out of three, in another.

@@ -11,7 +11,7 @@ use crate::files::{self, FileError};
 use crate::load::{self, BadLine, LoadPlan, Record};
 use crate::replicas;
 use crate::report::{self, ReplicaSample, Report};
-use crate::scenario::{self, Action, Scenario, Step, UnknownScenario};
+use crate::scenario::{self, Action, Scenario, Step, Trouble, UnknownScenario};
 use crate::topology::{NAMESPACE, Role};
 
 /// Until the load process has started, read its plan and waits for the start.
@@ -49,6 +49,9 @@ pub struct TimelineEntry {
     pub resource: String,
     /// In words.
     pub text: String,
+    /// The trouble that begins here.
+    #[serde(skip)]
+    pub trouble: Option<Trouble>,
 }
 
 /// What a play came to.
@@ -184,8 +187,11 @@ impl Log<'_> {
 
     async fn due(&mut self, step: &Step) -> Result<(), StagingError> {
         self.sleep_until(step.at).await;
-        let kind = if step.action == Action::Note { "load" } else { "fault" };
+        let kind = if matches!(step.action, Action::Crowd { .. }) { "load" } else { "fault" };
         self.enter(step.at.as_secs_f64(), kind, step.resource.clone(), step.text.clone());
+        if let Some(entry) = self.timeline.last_mut() {
+            entry.trouble = step.action.trouble();
+        }
         Ok(self.cluster.act(&step.action)?)
     }
 
@@ -207,7 +213,7 @@ impl Log<'_> {
 
     fn enter(&mut self, at_s: f64, kind: &str, resource: String, text: String) {
         tracing::info!(at_s, kind, resource, "{text}");
-        self.timeline.push(TimelineEntry { at_s, kind: kind.to_owned(), resource, text });
+        self.timeline.push(TimelineEntry { at_s, kind: kind.to_owned(), resource, text, trouble: None });
     }
 }
 

@@ -3,7 +3,10 @@
 use super::{Error, MESSAGE_LIMIT_BYTES, Streamed, answer, refused};
 use crate::{
     convert::{self, all, required, timestamp},
-    model::{ActuatorSpec, AppliedGeneration, Directive, DirectiveRecord, DirectiveState, Generation, Lease, Observation, PauseState},
+    model::{
+        ActuatorSpec, AppliedGeneration, Directive, DirectiveRecord, DirectiveState, Generation, Lease,
+        Observation, PauseState,
+    },
     wire::{self, execute_client::ExecuteClient},
 };
 use jiff::Timestamp;
@@ -50,17 +53,22 @@ impl TryFrom<wire::Delivery> for Delivery {
 impl From<Delivery> for wire::Delivery {
     fn from(value: Delivery) -> Self {
         let Delivery { directive, attempt, revision, deadline } = value;
-        Self { directive: Some(directive.into()), attempt, revision, deadline_unix_ms: deadline.as_millisecond() }
+        Self {
+            directive: Some(directive.into()),
+            attempt,
+            revision,
+            deadline_unix_ms: deadline.as_millisecond(),
+        }
     }
 }
 
 /// Deliveries as they come.
 pub type DeliveryStream = Streamed<wire::Delivery, Delivery>;
 
-/// What became of a delivery.
-pub use crate::wire::ReportResult;
 /// What Execute did with a report.
 pub use crate::wire::ReportDisposition;
+/// What became of a delivery.
+pub use crate::wire::ReportResult;
 
 /// A report on one delivery.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,7 +154,8 @@ impl Execute {
     /// `NotFound` when the lease is gone.
     pub async fn subscribe(&self, lease: &Lease, from_revision: u64) -> Result<DeliveryStream, Error> {
         let call = "Execute.Subscribe";
-        let request = wire::SubscribeRequest { lease_id: lease.id.clone(), epoch: lease.epoch, from_revision };
+        let request =
+            wire::SubscribeRequest { lease_id: lease.id.clone(), epoch: lease.epoch, from_revision };
         let stream = self.inner.clone().subscribe(request).await.map_err(refused(call))?;
         Ok(Streamed::new(call, stream.into_inner()))
     }
@@ -183,8 +192,11 @@ impl Execute {
     /// `FailedPrecondition` when it is not in effect or a newer directive has replaced it.
     pub async fn undo(&self, id: Uuid, actor: &str, reason: &str) -> Result<DirectiveRecord, Error> {
         let call = "Execute.Undo";
-        let request =
-            wire::UndoRequest { directive_id: id.to_string(), actor: actor.to_owned(), reason: reason.to_owned() };
+        let request = wire::UndoRequest {
+            directive_id: id.to_string(),
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+        };
         let reply = self.inner.clone().undo(request).await.map_err(refused(call))?.into_inner();
         reply.try_into().map_err(answer(call))
     }

@@ -4,8 +4,9 @@ use super::{Error, MESSAGE_LIMIT_BYTES, Streamed, answer, refused};
 use crate::{
     convert::{self, Error as Invalid, all, required, timestamp},
     model::{
-        ActuatorRecord, ActuatorSpec, AppliedGeneration, Declared, DeclaredKind, Directive, DirectiveRecord, DirectiveState,
-        FeedbackSignal, Generation, Lease, Outcome, PauseState, ResourceId, SignalId, Threshold, ThresholdReview, Transition,
+        ActuatorRecord, ActuatorSpec, AppliedGeneration, Declared, DeclaredKind, Directive, DirectiveRecord,
+        DirectiveState, FeedbackSignal, Generation, Lease, Outcome, PauseState, ResourceId, SignalId,
+        Threshold, ThresholdReview, Transition,
     },
     wire::{self, change::Change as WireChange, knowledge_client::KnowledgeClient},
 };
@@ -139,7 +140,9 @@ impl TryFrom<wire::Change> for Change {
     fn try_from(value: wire::Change) -> Result<Self, Invalid> {
         let event = match value.change.ok_or_else(|| Invalid::missing("change"))? {
             WireChange::Applied(document) => ChangeEvent::Applied(Box::new(document.try_into()?)),
-            WireChange::Deleted(gone) => ChangeEvent::Deleted(gone.kind.try_into()?, gone.namespace, gone.name),
+            WireChange::Deleted(gone) => {
+                ChangeEvent::Deleted(gone.kind.try_into()?, gone.namespace, gone.name)
+            }
             WireChange::Threshold(threshold) => ChangeEvent::Threshold(Box::new(threshold.try_into()?)),
             WireChange::Directive(directive) => ChangeEvent::Directive(Box::new(directive.try_into()?)),
             WireChange::Actuator(actuator) => ChangeEvent::Actuator(Box::new(actuator.try_into()?)),
@@ -161,7 +164,9 @@ impl From<Change> for wire::Change {
             ChangeEvent::Directive(directive) => WireChange::Directive((*directive).into()),
             ChangeEvent::Actuator(actuator) => WireChange::Actuator((*actuator).into()),
             ChangeEvent::Pause(pause) => WireChange::Pause(pause.into()),
-            ChangeEvent::Compacted => WireChange::Compacted(wire::Compacted { oldest_revision: value.revision }),
+            ChangeEvent::Compacted => {
+                WireChange::Compacted(wire::Compacted { oldest_revision: value.revision })
+            }
         };
         Self { revision: value.revision, at_unix_ms: value.at.as_millisecond(), change: Some(change) }
     }
@@ -213,7 +218,12 @@ impl Knowledge {
     ///
     /// # Errors
     /// When Knowledge cannot be reached.
-    pub async fn list_declared(&self, kind: Option<DeclaredKind>, namespace: &str, name: &str) -> Result<DeclaredList, Error> {
+    pub async fn list_declared(
+        &self,
+        kind: Option<DeclaredKind>,
+        namespace: &str,
+        name: &str,
+    ) -> Result<DeclaredList, Error> {
         let request = wire::ListDeclaredRequest {
             kind: kind.map_or(0, i32::from),
             name: name.to_owned(),
@@ -228,7 +238,12 @@ impl Knowledge {
     ///
     /// # Errors
     /// When Knowledge cannot be reached.
-    pub async fn delete_declared(&self, kind: DeclaredKind, namespace: &str, name: &str) -> Result<bool, Error> {
+    pub async fn delete_declared(
+        &self,
+        kind: DeclaredKind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, Error> {
         let request = wire::DeleteDeclaredRequest {
             kind: kind.into(),
             namespace: namespace.to_owned(),
@@ -251,7 +266,12 @@ impl Knowledge {
     ///
     /// # Errors
     /// When Knowledge cannot be reached.
-    pub async fn list_thresholds(&self, prefix: &str, current_only: bool, after: &str) -> Result<ThresholdPage, Error> {
+    pub async fn list_thresholds(
+        &self,
+        prefix: &str,
+        current_only: bool,
+        after: &str,
+    ) -> Result<ThresholdPage, Error> {
         let request = wire::ListThresholdsRequest {
             signal_prefix: prefix.to_owned(),
             current_only,
@@ -315,7 +335,10 @@ impl Knowledge {
     ///
     /// # Errors
     /// When Knowledge cannot be reached; a lost compare-and-set is an answer.
-    pub async fn record_transitions(&self, transitions: Vec<Transition>) -> Result<Vec<TransitionAnswer>, Error> {
+    pub async fn record_transitions(
+        &self,
+        transitions: Vec<Transition>,
+    ) -> Result<Vec<TransitionAnswer>, Error> {
         let call = "Knowledge.RecordTransitions";
         let request = wire::RecordTransitionsRequest { transitions: convert::back(transitions) };
         let reply = ask!(self.record_transitions(request), "Knowledge.RecordTransitions");
@@ -355,7 +378,9 @@ impl Knowledge {
     /// `NotFound` when there is none of that id.
     pub async fn get_directive(&self, id: Uuid) -> Result<DirectiveRecord, Error> {
         let request = wire::GetDirectiveRequest { id: id.to_string() };
-        ask!(self.get_directive(request), "Knowledge.GetDirective").try_into().map_err(answer("Knowledge.GetDirective"))
+        ask!(self.get_directive(request), "Knowledge.GetDirective")
+            .try_into()
+            .map_err(answer("Knowledge.GetDirective"))
     }
 
     /// A person's verdict on a directive.
@@ -374,16 +399,27 @@ impl Knowledge {
     ///
     /// # Errors
     /// When the stream cannot be opened.
-    pub async fn watch_directives(&self, from_revision: u64, snapshot: bool) -> Result<DirectiveStream, Error> {
+    pub async fn watch_directives(
+        &self,
+        from_revision: u64,
+        snapshot: bool,
+    ) -> Result<DirectiveStream, Error> {
         let request = wire::WatchDirectivesRequest { from_revision, snapshot };
-        Ok(Streamed::new("Knowledge.WatchDirectives", ask!(self.watch_directives(request), "Knowledge.WatchDirectives")))
+        Ok(Streamed::new(
+            "Knowledge.WatchDirectives",
+            ask!(self.watch_directives(request), "Knowledge.WatchDirectives"),
+        ))
     }
 
     /// Grants a lease.
     ///
     /// # Errors
     /// `AlreadyExists` when another live actuator serves an exclusive kind on the same resource.
-    pub async fn grant_lease(&self, actuator: ActuatorSpec, ttl: Duration) -> Result<(Lease, Vec<AppliedGeneration>), Error> {
+    pub async fn grant_lease(
+        &self,
+        actuator: ActuatorSpec,
+        ttl: Duration,
+    ) -> Result<(Lease, Vec<AppliedGeneration>), Error> {
         let request =
             wire::GrantLeaseRequest { actuator: Some(actuator.into()), ttl_ms: convert::duration_ms(ttl) };
         let reply = ask!(self.grant_lease(request), "Knowledge.GrantLease");
@@ -419,7 +455,8 @@ impl Knowledge {
     /// # Errors
     /// When Knowledge cannot be reached.
     pub async fn list_actuators(&self, live_only: bool) -> Result<Vec<ActuatorRecord>, Error> {
-        let reply = ask!(self.list_actuators(wire::ListActuatorsRequest { live_only }), "Knowledge.ListActuators");
+        let reply =
+            ask!(self.list_actuators(wire::ListActuatorsRequest { live_only }), "Knowledge.ListActuators");
         all(reply.actuators, "actuators").map_err(answer("Knowledge.ListActuators"))
     }
 
@@ -439,7 +476,10 @@ impl Knowledge {
     /// When Knowledge cannot be reached.
     pub async fn list_outcomes(&self, directive: Option<Uuid>, limit: u32) -> Result<Vec<Outcome>, Error> {
         let directive_id = directive.map(|id| id.to_string()).unwrap_or_default();
-        let reply = ask!(self.list_outcomes(wire::ListOutcomesRequest { directive_id, limit }), "Knowledge.ListOutcomes");
+        let reply = ask!(
+            self.list_outcomes(wire::ListOutcomesRequest { directive_id, limit }),
+            "Knowledge.ListOutcomes"
+        );
         all(reply.outcomes, "outcomes").map_err(answer("Knowledge.ListOutcomes"))
     }
 
@@ -456,9 +496,16 @@ impl Knowledge {
     ///
     /// # Errors
     /// When Knowledge cannot be reached.
-    pub async fn list_feedback(&self, directive: Option<Uuid>, limit: u32) -> Result<Vec<FeedbackSignal>, Error> {
+    pub async fn list_feedback(
+        &self,
+        directive: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<FeedbackSignal>, Error> {
         let directive_id = directive.map(|id| id.to_string()).unwrap_or_default();
-        let reply = ask!(self.list_feedback(wire::ListFeedbackRequest { directive_id, limit }), "Knowledge.ListFeedback");
+        let reply = ask!(
+            self.list_feedback(wire::ListFeedbackRequest { directive_id, limit }),
+            "Knowledge.ListFeedback"
+        );
         all(reply.signals, "signals").map_err(answer("Knowledge.ListFeedback"))
     }
 
@@ -477,7 +524,9 @@ impl Knowledge {
     /// # Errors
     /// When Knowledge cannot be reached.
     pub async fn get_pause(&self) -> Result<PauseState, Error> {
-        ask!(self.get_pause(wire::GetPauseRequest {}), "Knowledge.GetPause").try_into().map_err(answer("Knowledge.GetPause"))
+        ask!(self.get_pause(wire::GetPauseRequest {}), "Knowledge.GetPause")
+            .try_into()
+            .map_err(answer("Knowledge.GetPause"))
     }
 
     /// Every change after a revision, in order.
@@ -486,7 +535,10 @@ impl Knowledge {
     /// When the stream cannot be opened.
     pub async fn watch_changes(&self, from_revision: u64) -> Result<ChangeStream, Error> {
         let request = wire::WatchChangesRequest { from_revision };
-        Ok(Streamed::new("Knowledge.WatchChanges", ask!(self.watch_changes(request), "Knowledge.WatchChanges")))
+        Ok(Streamed::new(
+            "Knowledge.WatchChanges",
+            ask!(self.watch_changes(request), "Knowledge.WatchChanges"),
+        ))
     }
 
     /// Stores learner snapshots: key, format and body.

@@ -1,7 +1,8 @@
 //! Assessments and what they are made of.
 
 use super::{
-    Error, all, back, duration_ms, finite, millis, optional_finite, optional_timestamp, ratio, required, text, timestamp,
+    Error, all, back, duration_ms, finite, millis, optional_finite, optional_timestamp, ratio, required,
+    text, timestamp,
 };
 use crate::{
     model::{self, Shard},
@@ -29,8 +30,18 @@ impl TryFrom<wire::SignalGlance> for model::SignalGlance {
 
 impl From<model::SignalGlance> for wire::SignalGlance {
     fn from(value: model::SignalGlance) -> Self {
-        let model::SignalGlance { name, value, quality, expected, lower, upper, scale, threshold_state, deviating, at } =
-            value;
+        let model::SignalGlance {
+            name,
+            value,
+            quality,
+            expected,
+            lower,
+            upper,
+            scale,
+            threshold_state,
+            deviating,
+            at,
+        } = value;
         Self {
             name,
             value,
@@ -201,7 +212,8 @@ impl TryFrom<wire::Assessment> for model::Assessment {
     fn try_from(value: wire::Assessment) -> Result<Self, Error> {
         Ok(Self {
             resource: required(value.resource, "resource")?,
-            shard: Shard::new(value.shard).ok_or_else(|| Error::new("shard", value.shard, "must be 0 to 63"))?,
+            shard: Shard::new(value.shard)
+                .ok_or_else(|| Error::new("shard", value.shard, "must be 0 to 63"))?,
             at: timestamp(value.at_unix_ms, "at_unix_ms")?,
             sequence: value.sequence,
             signals: all(value.signals, "signals")?,

@@ -43,9 +43,13 @@ impl From<model::EdgeSpec> for wire::EdgeSpec {
 impl TryFrom<wire::Objective> for model::Objective {
     type Error = Error;
     fn try_from(value: wire::Objective) -> Result<Self, Error> {
-        let latency_bound = (value.latency_bound_ms > 0).then(|| Duration::from_millis(value.latency_bound_ms));
-        let objective =
-            Self { target_ratio: value.target_ratio, latency_bound, window: Duration::from_millis(value.window_ms) };
+        let latency_bound =
+            (value.latency_bound_ms > 0).then(|| Duration::from_millis(value.latency_bound_ms));
+        let objective = Self {
+            target_ratio: value.target_ratio,
+            latency_bound,
+            window: Duration::from_millis(value.window_ms),
+        };
         objective.validate()?;
         Ok(objective)
     }
@@ -161,12 +165,12 @@ impl TryFrom<wire::Declared> for model::Declared {
     type Error = Error;
     fn try_from(value: wire::Declared) -> Result<Self, Error> {
         let spec = match value.spec.ok_or_else(|| Error::missing("spec"))? {
-            Spec::Service(service) => {
-                DeclaredSpec::Service(Box::new(service.try_into().map_err(|error: Error| error.under("service"))?))
-            }
-            Spec::Policy(policy) => {
-                DeclaredSpec::Policy(Box::new(policy.try_into().map_err(|error: Error| error.under("policy"))?))
-            }
+            Spec::Service(service) => DeclaredSpec::Service(Box::new(
+                service.try_into().map_err(|error: Error| error.under("service"))?,
+            )),
+            Spec::Policy(policy) => DeclaredSpec::Policy(Box::new(
+                policy.try_into().map_err(|error: Error| error.under("policy"))?,
+            )),
             Spec::Slo(slo) => DeclaredSpec::Slo(model::SloSpec {
                 service: slo.service,
                 objective: required(slo.objective, "slo.objective")?,

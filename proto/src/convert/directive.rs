@@ -1,7 +1,8 @@
 //! Directives, their transitions and records.
 
 use super::{
-    Error, all, back, duration_ms, finite, not_nan, optional_finite, optional_uuid, ratio, required, text, timestamp, uuid,
+    Error, all, back, duration_ms, finite, not_nan, optional_finite, optional_uuid, ratio, required, text,
+    timestamp, uuid,
 };
 use crate::{
     model::{self, Generation},
@@ -13,7 +14,9 @@ impl TryFrom<wire::Action> for model::Action {
     type Error = Error;
     fn try_from(value: wire::Action) -> Result<Self, Error> {
         match value.kind.ok_or_else(|| Error::missing("action"))? {
-            Kind::Scale(wire::Scale { replicas: 0 }) => Err(Error::new("scale.replicas", 0, "must be at least 1")),
+            Kind::Scale(wire::Scale { replicas: 0 }) => {
+                Err(Error::new("scale.replicas", 0, "must be at least 1"))
+            }
             Kind::Scale(scale) => Ok(Self::Scale { replicas: scale.replicas }),
             Kind::SetBreaker(setting) => setting.try_into().map(Self::SetBreaker),
         }
@@ -161,7 +164,10 @@ impl TryFrom<wire::Rationale> for model::Rationale {
             rejected: value
                 .rejected
                 .into_iter()
-                .map(|alternative| model::Alternative { action: alternative.action, reason: alternative.reason })
+                .map(|alternative| model::Alternative {
+                    action: alternative.action,
+                    reason: alternative.reason,
+                })
                 .collect(),
             guardrails: value.guardrails.into_iter().map(Into::into).collect(),
             symptom_ids: value.symptom_ids,
@@ -194,7 +200,11 @@ impl TryFrom<wire::Directive> for model::Directive {
         }
         let preconditions = value.preconditions.ok_or_else(|| Error::missing("preconditions"))?;
         if value.expires_at_unix_ms <= value.created_at_unix_ms {
-            return Err(Error::new("expires_at_unix_ms", value.expires_at_unix_ms, "must be after created_at_unix_ms"));
+            return Err(Error::new(
+                "expires_at_unix_ms",
+                value.expires_at_unix_ms,
+                "must be after created_at_unix_ms",
+            ));
         }
         let quorum_ratio = ratio(value.quorum_ratio, "quorum_ratio")?;
         if quorum_ratio == 0.0 {

@@ -1,8 +1,8 @@
 //! Thresholds, actuators, outcomes, feedback signals and the pause.
 
 use super::{
-    Error, all, back, duration_ms, finite, millis, optional_finite, optional_timestamp, optional_uuid, ratio, required, text,
-    timestamp, uuid,
+    Error, all, back, duration_ms, finite, millis, optional_finite, optional_timestamp, optional_uuid, ratio,
+    required, text, timestamp, uuid,
 };
 use crate::{
     model::{self, Generation},
@@ -13,8 +13,10 @@ use std::time::Duration;
 impl TryFrom<wire::Threshold> for model::Threshold {
     type Error = Error;
     fn try_from(value: wire::Threshold) -> Result<Self, Error> {
-        let (lower, upper) =
-            (finite(value.residual_lower, "residual_lower")?, finite(value.residual_upper, "residual_upper")?);
+        let (lower, upper) = (
+            finite(value.residual_lower, "residual_lower")?,
+            finite(value.residual_upper, "residual_upper")?,
+        );
         if lower > upper {
             return Err(Error::new("residual_lower", lower, "must be at most residual_upper"));
         }
@@ -128,7 +130,11 @@ impl TryFrom<wire::AppliedGeneration> for model::AppliedGeneration {
 
 impl From<model::AppliedGeneration> for wire::AppliedGeneration {
     fn from(value: model::AppliedGeneration) -> Self {
-        Self { resource: Some(value.resource.into()), kind: value.kind.into(), generation: value.generation.0 }
+        Self {
+            resource: Some(value.resource.into()),
+            kind: value.kind.into(),
+            generation: value.generation.0,
+        }
     }
 }
 

@@ -67,7 +67,8 @@ pub(crate) fn back<M, W: From<M>>(values: Vec<M>) -> Vec<W> {
 }
 
 pub(crate) fn timestamp(millis: i64, field: &str) -> Result<Timestamp, Error> {
-    Timestamp::from_millisecond(millis).map_err(|_| Error::new(field, millis, "must be a time that the calendar has"))
+    Timestamp::from_millisecond(millis)
+        .map_err(|_| Error::new(field, millis, "must be a time that the calendar has"))
 }
 
 /// 0 means absent.
@@ -103,7 +104,11 @@ pub(crate) fn ratio(value: f64, field: &str) -> Result<f64, Error> {
 const TEXT_LENGTH_MAX: usize = 8 * 1024;
 
 pub(crate) fn text(value: String, field: &str) -> Result<String, Error> {
-    if value.len() > TEXT_LENGTH_MAX { Err(Error::new(field, value, "must be at most 8192 bytes")) } else { Ok(value) }
+    if value.len() > TEXT_LENGTH_MAX {
+        Err(Error::new(field, value, "must be at most 8192 bytes"))
+    } else {
+        Ok(value)
+    }
 }
 
 /// Parses an id from the wire.

@@ -77,7 +77,8 @@ impl TryFrom<wire::SampleBatch> for model::SampleBatch {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             sequence: value.sequence,
-            shard: Shard::new(value.shard).ok_or_else(|| Error::new("shard", value.shard, "must be 0 to 63"))?,
+            shard: Shard::new(value.shard)
+                .ok_or_else(|| Error::new("shard", value.shard, "must be 0 to 63"))?,
             sender: text(value.sender, "sender")?,
             descriptors: all(value.descriptors, "descriptors")?,
             samples,

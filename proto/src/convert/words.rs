@@ -34,10 +34,28 @@ word!(AutonomyLevel, AutonomyLevel, [Observe, Recommend, Approve, Act]);
 word!(ReviewRule, ReviewRule, [Automatic, Required]);
 word!(DeclaredKind, DeclaredKind, [Service, Policy, Slo]);
 word!(BreakerMode, BreakerMode, [MetricsOnly, Enforce, ForcedOpen, Disabled]);
-word!(DirectiveState, DirectiveState, [
-    Proposed, AwaitingApproval, Issued, Delivered, Accepted, Applied, Verifying, Verified, Rejected, Expired, Refused,
-    Failed, Unknown, Ineffective, Harmful, Undone,
-]);
+word!(
+    DirectiveState,
+    DirectiveState,
+    [
+        Proposed,
+        AwaitingApproval,
+        Issued,
+        Delivered,
+        Accepted,
+        Applied,
+        Verifying,
+        Verified,
+        Rejected,
+        Expired,
+        Refused,
+        Failed,
+        Unknown,
+        Ineffective,
+        Harmful,
+        Undone,
+    ]
+);
 word!(ThresholdState, ThresholdState, [Learning, Proposed, Active, Pinned, Rejected, Superseded]);
 word!(ThresholdReview, ThresholdReview, [Approve, Reject, Pin, Unpin]);
 word!(SymptomKind, SymptomKind, [Objective, Saturation, Dependency, Deviation, DataMissing]);
@@ -45,6 +63,8 @@ word!(SymptomState, SymptomState, [Suspected, Open, Resolved, Dismissed]);
 word!(Severity, Severity, [Low, Medium, High, Critical]);
 word!(ObjectiveStanding, ObjectiveStanding, [Met, Burning, Exhausted, Unknown]);
 word!(OutcomeResult, OutcomeResult, [Verified, Ineffective, Harmful, Unknown]);
-word!(FeedbackLoop, FeedbackLoop, [
-    MetricsLearning, PerformanceAdaptation, DecisionQuality, AnomalyFeedback, ResourceOptimisation,
-]);
+word!(
+    FeedbackLoop,
+    FeedbackLoop,
+    [MetricsLearning, PerformanceAdaptation, DecisionQuality, AnomalyFeedback, ResourceOptimisation,]
+);

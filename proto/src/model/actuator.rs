@@ -120,7 +120,10 @@ impl ActuatorSpec {
         /// As long as any name here may be.
         const TEXT_LENGTH_MAX: usize = 253;
         for (key, text) in [("actuator.name", &self.name), ("actuator.instance", &self.instance)] {
-            if text.is_empty() || text.len() > TEXT_LENGTH_MAX || text.chars().any(|c| c.is_control() || c == '/') {
+            if text.is_empty()
+                || text.len() > TEXT_LENGTH_MAX
+                || text.chars().any(|c| c.is_control() || c == '/')
+            {
                 return Err(InvalidId::new(key, text, "must be 1 to 253 printable characters without /"));
             }
         }
@@ -128,7 +131,11 @@ impl ActuatorSpec {
             return Err(InvalidId::new("actuator.kinds", "[]", "must name at least one kind"));
         }
         if self.resources.is_empty() {
-            return Err(InvalidId::new("actuator.resources", "[]", "must name at least one resource (empty would mean everything)"));
+            return Err(InvalidId::new(
+                "actuator.resources",
+                "[]",
+                "must name at least one resource (empty would mean everything)",
+            ));
         }
         if self.max_in_flight == 0 {
             return Err(InvalidId::new("actuator.max_in_flight", 0, "must be at least 1"));
@@ -144,7 +151,11 @@ impl ActuatorSpec {
     /// The exclusive kind for which both could be asked about the same resource, if any.
     pub fn conflicts_with(&self, other: &Self) -> Option<DirectiveKind> {
         let overlap = || self.resources.iter().any(|a| other.resources.iter().any(|b| a.overlaps(b)));
-        self.kinds.iter().copied().find(|kind| kind.exclusive() && other.kinds.contains(kind)).filter(|_| overlap())
+        self.kinds
+            .iter()
+            .copied()
+            .find(|kind| kind.exclusive() && other.kinds.contains(kind))
+            .filter(|_| overlap())
     }
 }
 
@@ -203,12 +214,16 @@ mod tests {
 
     #[test]
     fn overlap_is_found_whenever_a_resource_matches_both() {
-        let patterns: Vec<_> = ["service:a/*", "service:a/x", "service:a/x*", "service:*/y", "service:b/y", "edge:a/*"]
-            .iter()
-            .map(|text| pattern(text).unwrap())
-            .collect();
+        let patterns: Vec<_> =
+            ["service:a/*", "service:a/x", "service:a/x*", "service:*/y", "service:b/y", "edge:a/*"]
+                .iter()
+                .map(|text| pattern(text).unwrap())
+                .collect();
         let resources: Vec<ResourceId> =
-            ["service:a/x", "service:a/xy", "service:a/y", "service:b/y", "edge:a/x"].iter().map(|t| t.parse().unwrap()).collect();
+            ["service:a/x", "service:a/xy", "service:a/y", "service:b/y", "edge:a/x"]
+                .iter()
+                .map(|t| t.parse().unwrap())
+                .collect();
         for a in &patterns {
             for b in &patterns {
                 let shared = resources.iter().any(|r| a.matches(r) && b.matches(r));

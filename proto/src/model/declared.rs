@@ -79,10 +79,18 @@ impl Objective {
             return Err(InvalidId::new("objective.target", self.target_ratio, "must be above 0 and below 1"));
         }
         if self.window < Duration::from_secs(60) || self.window > Duration::from_secs(90 * 86_400) {
-            return Err(InvalidId::new("objective.window", format!("{:?}", self.window), "must be 1m to 90d"));
+            return Err(InvalidId::new(
+                "objective.window",
+                format!("{:?}", self.window),
+                "must be 1m to 90d",
+            ));
         }
         if self.latency_bound.is_some_and(|bound| bound.is_zero() || bound > Duration::from_secs(3_600)) {
-            return Err(InvalidId::new("objective.latency", format!("{:?}", self.latency_bound), "must be above 0, at most 1h"));
+            return Err(InvalidId::new(
+                "objective.latency",
+                format!("{:?}", self.latency_bound),
+                "must be above 0, at most 1h",
+            ));
         }
         Ok(())
     }
@@ -117,8 +125,14 @@ impl ServiceSpec {
     /// # Errors
     /// Names the first field that breaks a rule.
     pub fn validate(&self) -> Result<(), InvalidId> {
-        if self.instances.is_empty() || self.instances.iter().any(|(label, value)| label.is_empty() || value.is_empty()) {
-            return Err(InvalidId::new("instances", "{}", "must name at least one label and value (empty would mean every target)"));
+        if self.instances.is_empty()
+            || self.instances.iter().any(|(label, value)| label.is_empty() || value.is_empty())
+        {
+            return Err(InvalidId::new(
+                "instances",
+                "{}",
+                "must name at least one label and value (empty would mean every target)",
+            ));
         }
         if self.busy_seconds.is_some() != self.workers.is_some() {
             return Err(InvalidId::new("busy_seconds", "", "goes with workers: give both or neither"));
@@ -134,7 +148,11 @@ impl ServiceSpec {
                 return Err(InvalidId::new("objective.latency", "", "needs a latency histogram in signals"));
             }
             if objective.latency_bound.is_none() && self.good.is_none() {
-                return Err(InvalidId::new("objective", "", "needs signals.good or a latency bound to tell good from bad"));
+                return Err(InvalidId::new(
+                    "objective",
+                    "",
+                    "needs signals.good or a latency bound to tell good from bad",
+                ));
             }
         }
         Ok(())
@@ -175,7 +193,11 @@ impl ScalePolicy {
             return Err(InvalidId::new("scale.step", 0, "must be at least 1"));
         }
         if !(self.target_utilisation_ratio > 0.0 && self.target_utilisation_ratio <= 0.95) {
-            return Err(InvalidId::new("scale.target_utilisation", self.target_utilisation_ratio, "must be above 0, at most 0.95"));
+            return Err(InvalidId::new(
+                "scale.target_utilisation",
+                self.target_utilisation_ratio,
+                "must be above 0, at most 0.95",
+            ));
         }
         Ok(())
     }
@@ -216,7 +238,11 @@ impl PolicySpec {
     /// Names the first field that breaks a rule.
     pub fn validate(&self) -> Result<(), InvalidId> {
         if !(self.blast_radius_ratio > 0.0 && self.blast_radius_ratio <= 1.0) {
-            return Err(InvalidId::new("blast_radius", self.blast_radius_ratio, "must be above 0, at most 1"));
+            return Err(InvalidId::new(
+                "blast_radius",
+                self.blast_radius_ratio,
+                "must be above 0, at most 1",
+            ));
         }
         if let Some(scale) = &self.scale {
             scale.validate()?;
@@ -226,7 +252,11 @@ impl PolicySpec {
                 return Err(InvalidId::new("breaker.callees", "[]", "must name at least one callee"));
             }
             if !(rule.failure_ratio_to_open > 0.0 && rule.failure_ratio_to_open <= 1.0) {
-                return Err(InvalidId::new("breaker.failure_ratio", rule.failure_ratio_to_open, "must be above 0, at most 1"));
+                return Err(InvalidId::new(
+                    "breaker.failure_ratio",
+                    rule.failure_ratio_to_open,
+                    "must be above 0, at most 1",
+                ));
             }
         }
         Ok(())

@@ -99,7 +99,11 @@ impl fmt::Display for Action {
             Self::Scale { replicas: 1 } => write!(f, "scale to 1 replica"),
             Self::Scale { replicas } => write!(f, "scale to {replicas} replicas"),
             Self::SetBreaker(setting) => {
-                write!(f, "set breaker to {} at failure ratio {}", setting.mode, setting.failure_ratio_to_open)
+                write!(
+                    f,
+                    "set breaker to {} at failure ratio {}",
+                    setting.mode, setting.failure_ratio_to_open
+                )
             }
         }
     }

@@ -128,7 +128,11 @@ fn check_namespace(text: &str) -> Result<(), InvalidId> {
 fn check_name(text: &str) -> Result<(), InvalidId> {
     let allowed = |c: char| !c.is_control() && !c.is_whitespace() && !"#/".contains(c);
     if text.is_empty() || text.len() > NAME_LENGTH_MAX || !text.chars().all(allowed) {
-        return Err(InvalidId::new("name", text, "must be 1 to 508 printable characters without blanks, # or /"));
+        return Err(InvalidId::new(
+            "name",
+            text,
+            "must be 1 to 508 printable characters without blanks, # or /",
+        ));
     }
     Ok(())
 }
@@ -198,7 +202,9 @@ impl FromStr for SignalId {
 serde_as_text!(SignalId);
 
 /// Counts the accepted intents of one (resource, kind). Only generations fence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
@@ -241,7 +247,9 @@ mod tests {
 
     #[test]
     fn text_form_reads_back() {
-        for text in ["service:staging/catalog", "edge:staging/catalog->inventory", "host:static/node@10.0.0.1:9100"] {
+        for text in
+            ["service:staging/catalog", "edge:staging/catalog->inventory", "host:static/node@10.0.0.1:9100"]
+        {
             assert_eq!(text.parse::<ResourceId>().unwrap().to_string(), text);
         }
         let signal = "service:staging/catalog#load".parse::<SignalId>().unwrap();
@@ -252,7 +260,9 @@ mod tests {
 
     #[test]
     fn bad_text_names_the_rule() {
-        for text in ["", "service", "service:", "service:/x", "pod:a/b", "service:A/b", "service:a/b c", "service:a/"] {
+        for text in
+            ["", "service", "service:", "service:/x", "pod:a/b", "service:A/b", "service:a/b c", "service:a/"]
+        {
             assert!(text.parse::<ResourceId>().is_err(), "{text:?} must be refused");
         }
         assert!("service:a/b#".parse::<SignalId>().is_err());

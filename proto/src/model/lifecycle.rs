@@ -51,8 +51,8 @@ pub struct InvalidTransition {
 }
 
 use DirectiveState::{
-    Accepted, Applied, AwaitingApproval, Delivered, Expired, Failed, Harmful, Ineffective, Issued, Proposed, Refused,
-    Rejected, Undone, Unknown, Verified, Verifying,
+    Accepted, Applied, AwaitingApproval, Delivered, Expired, Failed, Harmful, Ineffective, Issued, Proposed,
+    Refused, Rejected, Undone, Unknown, Verified, Verifying,
 };
 
 impl DirectiveState {
@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn every_state_is_reached_and_none_loops() {
         for state in DirectiveState::ALL {
-            let reached = *state == Proposed || DirectiveState::ALL.iter().any(|from| from.successors().contains(state));
+            let reached = *state == Proposed
+                || DirectiveState::ALL.iter().any(|from| from.successors().contains(state));
             assert!(reached, "{state} is reached from nowhere");
             assert!(!state.successors().contains(state), "{state} follows itself");
         }

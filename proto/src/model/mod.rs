@@ -16,16 +16,17 @@ pub mod yaml;
 
 pub use actuator::{ActuatorRecord, ActuatorSpec, AppliedGeneration, Lease, ResourcePattern};
 pub use assessment::{
-    Assessment, Capacity, DataQuality, LearnedSignal, ObjectiveStanding, ObjectiveState, Severity, SignalGlance, Symptom,
-    SymptomEvidence, SymptomKind, SymptomState,
+    Assessment, Capacity, DataQuality, LearnedSignal, ObjectiveStanding, ObjectiveState, Severity,
+    SignalGlance, Symptom, SymptomEvidence, SymptomKind, SymptomState,
 };
 pub use declared::{
-    AutonomyLevel, BreakerRule, Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, PolicySpec, ReviewRule,
-    ScalePolicy, ServiceSpec, SloSpec,
+    AutonomyLevel, BreakerRule, Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, PolicySpec,
+    ReviewRule, ScalePolicy, ServiceSpec, SloSpec,
 };
 pub use directive::{
-    Action, Alternative, BreakerMode, BreakerSetting, Counterfactual, CounterfactualPoint, Directive, DirectiveKind,
-    DirectiveRecord, Evidence, ExpectedEffect, GuardrailVerdict, Observation, Preconditions, Rationale, Transition,
+    Action, Alternative, BreakerMode, BreakerSetting, Counterfactual, CounterfactualPoint, Directive,
+    DirectiveKind, DirectiveRecord, Evidence, ExpectedEffect, GuardrailVerdict, Observation, Preconditions,
+    Rationale, Transition,
 };
 pub use ids::{Generation, InvalidId, ResourceId, ResourceKind, SHARDS, Shard, SignalId};
 pub use lifecycle::{DirectiveState, InvalidTransition};

@@ -1,6 +1,9 @@
 //! Samples in columns, as Monitor sends them to Analyze.
 
-use super::{ids::{ResourceId, Shard, SignalId}, text::words};
+use super::{
+    ids::{ResourceId, Shard, SignalId},
+    text::words,
+};
 use jiff::Timestamp;
 use std::time::Duration;
 

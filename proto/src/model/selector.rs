@@ -29,7 +29,10 @@ impl Matcher {
     /// The label it looks at.
     pub fn label(&self) -> &str {
         match self {
-            Self::Equal(label, _) | Self::NotEqual(label, _) | Self::Regex(label, _) | Self::NotRegex(label, _) => label,
+            Self::Equal(label, _)
+            | Self::NotEqual(label, _)
+            | Self::Regex(label, _)
+            | Self::NotRegex(label, _) => label,
         }
     }
 
@@ -106,7 +109,10 @@ impl FromStr for Selector {
             None => (text, None),
         };
         if !is_name(metric, true) {
-            return Err(invalid(text, "must begin with a metric name (an empty selector would mean everything)"));
+            return Err(invalid(
+                text,
+                "must begin with a metric name (an empty selector would mean everything)",
+            ));
         }
         let matchers = match rest {
             None => Vec::new(),
@@ -121,7 +127,11 @@ fn parse_matchers(text: &str, mut rest: &str) -> Result<Vec<Matcher>, InvalidId>
     loop {
         rest = rest.trim_start();
         if let Some(after) = rest.strip_prefix('}') {
-            return if after.trim().is_empty() { Ok(matchers) } else { Err(invalid(text, "nothing may follow }")) };
+            return if after.trim().is_empty() {
+                Ok(matchers)
+            } else {
+                Err(invalid(text, "nothing may follow }"))
+            };
         }
         if matchers.len() == MATCHERS_MAX {
             return Err(invalid(text, "must have at most 32 matchers"));
@@ -159,7 +169,8 @@ fn parse_matcher<'a>(text: &str, rest: &'a str) -> Result<(Matcher, &'a str), In
 }
 
 fn parse_quoted<'a>(text: &str, rest: &'a str) -> Result<(String, &'a str), InvalidId> {
-    let inner = rest.strip_prefix('"').ok_or_else(|| invalid(text, "a label value must stand in double quotes"))?;
+    let inner =
+        rest.strip_prefix('"').ok_or_else(|| invalid(text, "a label value must stand in double quotes"))?;
     let mut value = String::new();
     let mut chars = inner.char_indices();
     while let Some((at, c)) = chars.next() {
@@ -191,7 +202,8 @@ mod tests {
 
     fn matches(selector: &str, labels: &[(&str, &str)]) -> bool {
         let selector: Selector = selector.parse().unwrap();
-        selector.matches_labels(|label| labels.iter().find(|(name, _)| *name == label).map(|(_, value)| *value))
+        selector
+            .matches_labels(|label| labels.iter().find(|(name, _)| *name == label).map(|(_, value)| *value))
     }
 
     #[test]
@@ -207,7 +219,19 @@ mod tests {
 
     #[test]
     fn refuses_what_would_mean_everything_or_nothing() {
-        for text in ["", "{}", "{a=\"b\"}", "m{", "m{a}", "m{a=b}", "m{a=\"b}", "m{a=\"b\"} x", "m{a=~\"(\"}", "9m", "m{a=\"b\" c=\"d\"}"] {
+        for text in [
+            "",
+            "{}",
+            "{a=\"b\"}",
+            "m{",
+            "m{a}",
+            "m{a=b}",
+            "m{a=\"b}",
+            "m{a=\"b\"} x",
+            "m{a=~\"(\"}",
+            "9m",
+            "m{a=\"b\" c=\"d\"}",
+        ] {
             assert!(text.parse::<Selector>().is_err(), "{text:?} must be refused");
         }
     }

@@ -3,8 +3,8 @@
 
 use super::{
     declared::{
-        AutonomyLevel, BreakerRule, Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, PolicySpec, ReviewRule,
-        ScalePolicy, ServiceSpec, SloSpec,
+        AutonomyLevel, BreakerRule, Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, PolicySpec,
+        ReviewRule, ScalePolicy, ServiceSpec, SloSpec,
     },
     ids::InvalidId,
     selector::Selector,
@@ -198,8 +198,9 @@ mod text_duration {
     }
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map_err(|error| serde::de::Error::custom(format!("{text:?} is not a duration such as 30s: {error}")))
+        humantime::parse_duration(&text).map_err(|error| {
+            serde::de::Error::custom(format!("{text:?} is not a duration such as 30s: {error}"))
+        })
     }
 }
 
@@ -207,13 +208,18 @@ mod text_duration_option {
     use serde::{Deserialize, Deserializer, Serializer};
     use std::time::Duration;
 
-    pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => super::text_duration::serialize(value, serializer),
             None => serializer.serialize_none(),
         }
     }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
         #[derive(Deserialize)]
         struct Text(#[serde(with = "super::text_duration")] Duration);
         Ok(Option::<Text>::deserialize(deserializer)?.map(|Text(value)| value))
@@ -324,11 +330,16 @@ pub fn write(declared: &Declared) -> Result<String, serde_yaml_ng::Error> {
 }
 
 fn objective_text(objective: &Objective) -> ObjectiveText {
-    ObjectiveText { target: objective.target_ratio, latency: objective.latency_bound, window: objective.window }
+    ObjectiveText {
+        target: objective.target_ratio,
+        latency: objective.latency_bound,
+        window: objective.window,
+    }
 }
 
 fn service_text(service: &ServiceSpec) -> ServiceText {
-    let ServiceSpec { instances, total, good, latency, busy_seconds, workers, ready, edges, objective } = service.clone();
+    let ServiceSpec { instances, total, good, latency, busy_seconds, workers, ready, edges, objective } =
+        service.clone();
     ServiceText {
         instances,
         signals: SignalsText { total, good, latency, busy_seconds, workers, ready },

@@ -93,20 +93,19 @@ pub(crate) fn publish(dir: &Dir, role: Role, state: &State) -> Result<(), FileEr
     publish_targets(dir, role, state)
 }
 
+/// One entry of the targets file, in the form of Prometheus' `file_sd_configs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Target {
-    job: String,
-    instance: String,
-    url: String,
+    targets: Vec<String>,
     labels: std::collections::BTreeMap<String, String>,
 }
 
 /// A replica that has died stays a target: that it does not answer is what the Monitor must see.
 fn publish_targets(dir: &Dir, role: Role, state: &State) -> Result<(), FileError> {
     let target = |replica: &Replica| {
-        let labels = [("service".to_owned(), role.to_string())].into();
-        let url = format!("http://{}/metrics", replica.address?);
-        Some(Target { job: role.to_string(), instance: replica.instance.clone(), url, labels })
+        let labels = [("job", role.name()), ("service", role.name()), ("instance", &replica.instance)];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Some(Target { targets: vec![replica.address?.to_string()], labels })
     };
     let part: Vec<Target> = state.replicas.iter().filter_map(target).collect();
     let _lock = files::lock(&dir.targets().with_extension("lock"))?;

@@ -1,0 +1,13 @@
+//! The whole product through its own binary: real processes, real Postgres, real gRPC, real HTTP services under real load.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod demo;
+mod five;
+mod kills;
+mod looping;
+mod metrics_gone;
+mod python;
+mod reflection;
+mod review;
+mod staging;

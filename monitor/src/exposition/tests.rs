@@ -125,6 +125,29 @@ fn reads_what_lenient_writers_write() {
 }
 
 #[test]
+fn what_a_client_library_writes_is_read_whole() {
+    use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+    let registry = Registry::new();
+    let counters = IntCounterVec::new(Opts::new("odd_total", "With \\ and\nlines."), &["path"]).unwrap();
+    counters.with_label_values(&["C:\\a \"b\"\n{,}=# é"]).inc_by(3);
+    let histograms = HistogramVec::new(HistogramOpts::new("took_seconds", "Time."), &["route"]).unwrap();
+    histograms.with_label_values(&["/a"]).observe(0.3);
+    registry.register(Box::new(counters)).unwrap();
+    registry.register(Box::new(histograms)).unwrap();
+    let body = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    assert_eq!(TextEncoder::new().format_type(), prometheus::TEXT_FORMAT);
+    let out = text(&body);
+    assert_eq!((out.rejected.total(), out.complete), (0, true), "{body}");
+    assert_eq!(
+        out.series.len(),
+        1 + 11 + 1 + 2,
+        "a counter; eleven bounds and the infinite one; sum and count"
+    );
+    assert_eq!(label(&out.series[0], "path"), Some("C:\\a \"b\"\n{,}=# é"));
+    assert_eq!(out.families["took_seconds"].metric_type, MetricType::Histogram);
+}
+
+#[test]
 fn label_order_does_not_hide_a_duplicate() {
     let out = text("a{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 2\na{x=\"1\"} 3\n");
     assert_eq!((out.series.len(), out.rejected.get("duplicate")), (2, 1));

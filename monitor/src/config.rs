@@ -246,6 +246,9 @@ impl Validate for Config {
 
 #[cfg(test)]
 mod tests {
+    use chassis::Layers;
+    use chassis::config::load;
+
     use super::*;
 
     #[test]
@@ -255,6 +258,20 @@ mod tests {
         let json = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
         assert!(serde_json::from_str::<Config>(r#"{"scrape_intervall": "1s"}"#).is_err());
+    }
+
+    #[test]
+    fn the_layers_carry_every_setting() {
+        let layers = Layers {
+            flags: vec![
+                ("scrape_interval".to_owned(), "1s".to_owned()),
+                ("targets_file".to_owned(), "targets.json".to_owned()),
+            ],
+            ..Layers::default()
+        };
+        let (interval, file) = (Duration::from_secs(1), Some("targets.json".into()));
+        let expect = Config { scrape_interval: interval, targets_file: file, ..Config::default() };
+        assert_eq!(load::<Config>(&layers).unwrap(), expect);
     }
 
     #[test]

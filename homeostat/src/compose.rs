@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Settings of the whole control plane.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The ledger and the database.
@@ -20,6 +20,21 @@ pub struct Config {
     pub plan: plan::Config,
     /// Delivering and verifying.
     pub execute: execute::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let mut config = Self {
+            knowledge: knowledge::Config::default(),
+            monitor: monitor::Config::default(),
+            analyze: analyze::Config::default(),
+            plan: plan::Config::default(),
+            execute: execute::Config::default(),
+        };
+        // All in one process means one machine and few targets: looking each second costs little and heals sooner.
+        config.monitor.scrape_interval = Duration::from_secs(1);
+        config
+    }
 }
 
 impl Validate for Config {

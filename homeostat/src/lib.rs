@@ -7,4 +7,5 @@ pub mod endpoints;
 pub mod output;
 
 pub mod commands;
+pub mod bench;
 pub mod demo;

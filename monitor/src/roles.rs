@@ -12,16 +12,16 @@ use crate::target::Target;
 
 /// Requests (or calls) per second.
 pub const LOAD: &str = "load";
-/// Requests (or calls) per second that were answered without error.
-pub const GOOD: &str = "good";
-/// Share of requests (or calls) answered without error.
-pub const GOOD_RATIO: &str = "good_ratio";
+/// Share of requests (or calls) that were not answered, or answered with an error.
+pub const ERROR_RATIO: &str = "error_ratio";
 /// Median latency over all replicas.
 pub const LATENCY_P50: &str = "latency_p50_seconds";
 /// 99th percentile of latency over all replicas.
 pub const LATENCY_P99: &str = "latency_p99_seconds";
-/// Share of requests answered within the objective's latency bound.
-pub const LATENCY_GOOD_RATIO: &str = "latency_good_ratio";
+/// Share of requests answered later than the objective's latency bound.
+pub const LATE_RATIO: &str = "late_ratio";
+/// Share of requests that are bad by the objective: errors and late answers, at most 1.
+pub const BAD_RATIO: &str = "bad_ratio";
 /// Busy worker-seconds per second and worker.
 pub const UTILISATION: &str = "utilisation";
 /// Replicas that answered and said that they are ready.
@@ -76,6 +76,7 @@ pub fn service_rows(service: &Service<'_>, targets: &[View<'_>]) -> Vec<Resource
             objective.and_then(|objective| objective.latency_bound).map(|bound| bound.as_secs_f64()),
         );
     }
+    out.bad_ratio();
     if let (Some(busy), Some(workers)) = (busy_seconds, workers) {
         out.utilisation(busy, workers);
     }
@@ -117,20 +118,15 @@ impl<'a> Builder<'a> {
         let load = totals.sum(|growth| growth.per_second);
         self.push(LOAD, SignalKind::Rate, "requests_per_second", load, totals.quality);
         let Some(good) = good else { return };
-        let both =
-            self.gather(GOOD, |view, series| Ok((grown(view, series, good)?, grown(view, series, total)?)));
-        self.push(
-            GOOD,
-            SignalKind::Rate,
-            "requests_per_second",
-            both.sum(|(good, _)| good.per_second),
-            both.quality,
-        );
+        let both = self.gather(ERROR_RATIO, |view, series| {
+            Ok((grown(view, series, good)?, grown(view, series, total)?))
+        });
         let events = both.sum(|(_, total)| total.amount).filter(|events| *events > 0.0);
         // Replicas update the two counters one after the other, so that good may be a step ahead.
-        let share =
-            events.zip(both.sum(|(good, _)| good.amount)).map(|(events, good)| (good / events).min(1.0));
-        self.push(GOOD_RATIO, SignalKind::Ratio, "ratio", share, both.quality);
+        let share = events
+            .zip(both.sum(|(good, _)| good.amount))
+            .map(|(events, good)| 1.0 - (good / events).min(1.0));
+        self.push(ERROR_RATIO, SignalKind::Ratio, "ratio", share, both.quality);
     }
 
     fn latency(&mut self, selector: &Selector, bound_seconds: Option<f64>) {
@@ -141,9 +137,23 @@ impl<'a> Builder<'a> {
             self.push(name, SignalKind::Quantile, "seconds", value, each.quality);
         }
         if let Some(bound) = bound_seconds {
-            let share = all.as_ref().and_then(|all| all.share_at_most(bound));
-            self.push(LATENCY_GOOD_RATIO, SignalKind::Ratio, "ratio", share, each.quality);
+            let share = all.as_ref().and_then(|all| all.share_at_most(bound)).map(|share| 1.0 - share);
+            self.push(LATE_RATIO, SignalKind::Ratio, "ratio", share, each.quality);
         }
+    }
+
+    /// What the objective counts as bad, from the parts that are there. One unknown part makes the whole unknown: the
+    /// other alone would look better than it is.
+    fn bad_ratio(&mut self) {
+        let parts: Vec<&Row> =
+            self.rows.iter().filter(|row| row.name == ERROR_RATIO || row.name == LATE_RATIO).collect();
+        if parts.is_empty() {
+            return;
+        }
+        let share =
+            parts.iter().try_fold(0.0, |sum, row| Some(sum + row.value?)).map(|sum: f64| sum.min(1.0));
+        let quality = parts.iter().map(|row| row.quality).max().unwrap_or(Quality::Unknown);
+        self.push(BAD_RATIO, SignalKind::Ratio, "ratio", share, quality);
     }
 
     fn utilisation(&mut self, busy: &Selector, workers: &Selector) {
@@ -348,9 +358,9 @@ mod tests {
             &all[0],
             &[
                 (LOAD, Some(50.0), Good),
-                (GOOD, Some(39.0), Good),
-                (GOOD_RATIO, Some(0.78), Good),
-                (LATENCY_GOOD_RATIO, Some(0.78), Good),
+                (ERROR_RATIO, Some(0.22), Good),
+                (LATE_RATIO, Some(0.22), Good),
+                (BAD_RATIO, Some(0.44), Good),
                 (LATENCY_P50, Some(0.1 * 250.0 / 390.0), Good),
                 (LATENCY_P99, Some(0.1 + 0.4 * 105.0 / 110.0), Good),
                 (UTILISATION, Some(1.0 / 8.0), Good),
@@ -360,7 +370,11 @@ mod tests {
         assert_eq!(all[1].resource.to_string(), "edge:staging/catalog->inventory");
         check(
             &all[1],
-            &[(LOAD, Some(39.0), Good), (GOOD_RATIO, Some(1.0), Good), (LATENCY_P99, None, Quality::Unknown)],
+            &[
+                (LOAD, Some(39.0), Good),
+                (ERROR_RATIO, Some(0.0), Good),
+                (LATENCY_P99, None, Quality::Unknown),
+            ],
         );
     }
 
@@ -372,7 +386,8 @@ mod tests {
             &all[0],
             &[
                 (LOAD, Some(10.0), Partial),
-                (GOOD_RATIO, Some(1.0), Partial),
+                (ERROR_RATIO, Some(0.0), Partial),
+                (BAD_RATIO, Some(0.0), Partial),
                 (READY_REPLICAS, Some(1.0), Partial),
             ],
         );
@@ -403,7 +418,8 @@ mod tests {
             &all[0],
             &[
                 (LOAD, Some(0.0), Quality::Good),
-                (GOOD_RATIO, None, Quality::Unknown),
+                (ERROR_RATIO, None, Quality::Unknown),
+                (BAD_RATIO, None, Quality::Unknown),
                 (LATENCY_P99, None, Quality::Unknown),
                 (READY_REPLICAS, Some(0.0), Quality::Good),
             ],
@@ -415,7 +431,7 @@ mod tests {
     fn only_errors_means_no_good_ones() {
         let errors = |n: u32| format!("requests_total{{code=\"503\"}} {n}\nready 1\n");
         let all = rows(&[(&errors(0), Some(&errors(100)))]);
-        check(&all[0], &[(LOAD, Some(10.0), Quality::Good), (GOOD_RATIO, Some(0.0), Quality::Good)]);
+        check(&all[0], &[(LOAD, Some(10.0), Quality::Good), (ERROR_RATIO, Some(1.0), Quality::Good)]);
     }
 
     #[test]

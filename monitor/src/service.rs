@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::grpc::{BindError, ChannelError, ServeError, channel};
-use chassis::{Backoff, Context, GrpcServer, Invalid, OnFailure, Validate};
+use chassis::{Backoff, Context, GrpcServer, Health, Invalid, OnFailure, Validate};
 use proto::client::{Analyze, Knowledge};
 use proto::wire::monitor_server::MonitorServer;
 use tokio::sync::watch;
@@ -39,6 +39,8 @@ const RECONNECT: Backoff =
 pub struct Handle {
     /// Where it listens.
     pub addr: SocketAddr,
+    /// How it is.
+    pub health: Health,
 }
 
 /// Why Monitor did not start.
@@ -106,7 +108,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
         Ok(())
     });
     health.set_all_serving(true);
-    Ok(Handle { addr })
+    Ok(Handle { addr, health })
 }
 
 fn spawn_declarations(ctx: &Context, knowledge: Knowledge) -> follow::DeclarationsReceiver {

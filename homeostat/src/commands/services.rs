@@ -47,10 +47,12 @@ pub fn up(global: &Global, settings: &Settings, database_url: Option<String>) ->
             flags.push((format!("{service}.server.insecure_bind"), "true".to_owned()));
         }
     }
-    let config: compose::Config = match load(settings, "HOMEOSTAT_", flags) {
+    let mut config: compose::Config = match load(settings, "HOMEOSTAT_", flags) {
         Ok(config) => config,
         Err(code) => return code,
     };
+    // Where `homeostat staging` with the same data directory writes what it runs.
+    config.monitor.targets_file.get_or_insert_with(|| data_dir.join("staging/targets.json"));
     let metrics = settings.metrics_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7400)));
     run(&telemetry(global, FILTER), |ctx: Context| async move {
         let system = compose::start(config, metrics, &ctx).await?;

@@ -31,8 +31,8 @@ async fn a_declared_service_has_the_signals_of_all_its_replicas() {
         Setup::start(ctx, vec![service("catalog")], &[("catalog", &one), ("catalog", &two)], |_| {}).await;
     let load = setup.good("service:staging/catalog#load").await;
     assert!(load.declared && load.value.unwrap() > 0.0);
-    let ratio = setup.good("service:staging/catalog#good_ratio").await.value.unwrap();
-    assert!((ratio - 0.9).abs() < 1e-9, "9 of 10 are good: {ratio}");
+    let ratio = setup.good("service:staging/catalog#error_ratio").await.value.unwrap();
+    assert!((ratio - 0.1).abs() < 1e-9, "9 of 10 are good: {ratio}");
     assert_eq!(setup.good("service:staging/catalog#ready_replicas").await.value, Some(2.0));
     assert_eq!(setup.good("service:staging/catalog#latency_p50_seconds").await.value, Some(0.1 * 5.0 / 9.0));
     assert!(setup.analyze.with(|log| log.rows.iter().all(|row| !row.signal.starts_with("host:"))));

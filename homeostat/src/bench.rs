@@ -1,0 +1,93 @@
+//! `bench`: figures of DESIGN's performance table, measured here and now on the real services over real sockets and a real
+//! Postgres with fsync on. Each stands beside its target, met or not.
+
+mod actuator;
+mod directives;
+mod feedback;
+mod looping;
+mod rig;
+
+use crate::{
+    cli::{BenchArgs, Global},
+    commands, compose,
+    output::{self, table},
+};
+use anyhow::Context as _;
+use chassis::{Context, exit, run};
+use rig::Rig;
+use serde::Serialize;
+use std::{collections::BTreeMap, process::ExitCode};
+
+/// One measured figure.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figure {
+    /// What.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+    /// Of what.
+    pub unit: String,
+    /// What DESIGN asks for.
+    pub target: f64,
+    /// Whether it is reached.
+    pub met: bool,
+    /// The same measured of others, in this run.
+    pub peers: BTreeMap<String, f64>,
+}
+
+impl Figure {
+    fn at_least(name: &str, value: f64, unit: &str, target: f64) -> Self {
+        Self { name: name.to_owned(), value, unit: unit.to_owned(), target, met: value >= target, peers: BTreeMap::new() }
+    }
+
+    fn at_most(name: &str, value: f64, unit: &str, target: f64) -> Self {
+        Self { met: value <= target, ..Self::at_least(name, value, unit, target) }
+    }
+}
+
+/// Benches by name.
+const NAMES: [&str; 4] = ["directives", "latency", "loop", "feedback"];
+
+/// `homeostat bench`.
+pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
+    if let Some(unknown) = args.names.iter().find(|name| !NAMES.contains(&name.as_str())) {
+        eprintln!("homeostat: no bench is called {unknown:?}; there are {}", NAMES.join(", "));
+        return ExitCode::from(exit::USAGE);
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("homeostat: this is not a release build; the figures say nothing about the product");
+    }
+    let global = global.clone();
+    run(&commands::telemetry(&global, "error"), |ctx: Context| async move {
+        let dir = compose::data_dir(&global).join("bench");
+        let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|given| given == name);
+        let mut figures = Vec::new();
+        for name in NAMES.into_iter().filter(|name| wanted(name)) {
+            eprintln!("homeostat: bench {name} ...");
+            let rig = Rig::start(&dir, &ctx).await?;
+            let measured = match name {
+                "directives" => directives::throughput(&rig, &ctx).await,
+                "latency" => directives::latency(&rig, &ctx).await,
+                "loop" => looping::sample_to_directive(&rig, &ctx).await,
+                _ => feedback::throughput(&rig, &ctx).await,
+            };
+            rig.stop().await;
+            figures.extend(measured.with_context(|| format!("bench {name} did not end"))?);
+        }
+        output::print(args.output.output, &figures, |figures| {
+            let rows = figures.iter().map(|figure| {
+                let met = if figure.met { "met" } else { "NOT MET" };
+                let peers: Vec<_> = figure.peers.iter().map(|(name, value)| format!("{name} {value:.1}")).collect();
+                [
+                    figure.name.clone(),
+                    format!("{:.2} {}", figure.value, figure.unit),
+                    figure.target.to_string(),
+                    met.to_owned(),
+                    peers.join(", "),
+                ]
+            });
+            table(["FIGURE", "MEASURED", "TARGET", "", "PEERS"], rows)
+        })?;
+        Ok(if figures.iter().all(|figure| figure.met) { exit::DONE } else { exit::NEGATIVE })
+    })
+}

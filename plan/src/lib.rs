@@ -1,1 +1,33 @@
-//! Placeholder page; filled in the next commit.
+//! # plan
+#![doc = include_str!("../README.md")]
+
+// Core: values and `now` in, values out.
+pub mod data;
+pub mod history;
+pub mod input;
+pub mod ledger;
+pub mod world;
+
+pub mod candidates;
+pub mod effects;
+pub mod score;
+
+pub mod guardrails;
+
+pub mod check;
+pub mod planner;
+pub mod report;
+
+// Shell.
+pub mod config;
+mod grpc;
+mod metrics;
+pub mod service;
+
+#[cfg(test)]
+mod fixtures;
+
+
+pub use config::Config;
+pub use planner::{Decision, plan};
+pub use service::{Handle, StartError, start};

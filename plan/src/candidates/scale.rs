@@ -1,0 +1,315 @@
+//! Scaling: out in one step to what the load asks for, in step by step to what the whole stabilisation window needed.
+
+use super::{Candidate, Hold, Survey, demand::Demand};
+use crate::{
+    data::{Data, count, interval, number, percent, ready_replicas, seconds, value},
+    effects::{allowed_bad_ratio, at_most_bad, exactly_ready, overload, persistence, upper_end},
+    input::PlanInput,
+    score::Cost,
+};
+use jiff::Timestamp;
+use proto::model::{
+    Action, Assessment, Counterfactual, Evidence, ExpectedEffect, PolicySpec, ScalePolicy, SymptomKind,
+};
+use std::time::Duration;
+
+/// A need within this share above what runs is noise (the tolerance of Kubernetes' HPA), unless the service is in trouble.
+const TOLERANCE: f64 = 0.1;
+/// Replicas that were asked for and are not ready after this long are asked for again: starting takes seconds.
+const RESTATE_AFTER: Duration = Duration::from_secs(60);
+
+/// How many replicas there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replicas {
+    /// Ready ones, as measured.
+    pub ready: u32,
+    /// The largest number that may be in force: ready, asked for, or last seen on good data. A directive names an absolute
+    /// number, so whatever is below this would take replicas away.
+    pub current: u32,
+}
+
+impl Replicas {
+    /// Counts them; `None` when they are unknown.
+    pub fn of(input: &PlanInput<'_>, data: &Data<'_>) -> Option<Self> {
+        let (seen, last_good) = match data {
+            Data::Good { assessment, .. } => (Some(*assessment), None),
+            Data::Partial { assessment, .. } => (Some(*assessment), input.last_good),
+            Data::Unknown { last_good, .. } => (last_good.map(|(last, _)| last), None),
+            Data::Stale { .. } | Data::Absent => (None, None),
+        };
+        let ready = ready_replicas(seen?)?;
+        let before = last_good.and_then(ready_replicas).unwrap_or(0);
+        let asked = asked_for(input).unwrap_or(0);
+        Some(Self { ready, current: ready.max(before).max(asked) })
+    }
+}
+
+/// What the newest directive in effect asks for.
+pub fn asked_for(input: &PlanInput<'_>) -> Option<u32> {
+    match input.scale_line.in_effect()?.action {
+        Action::Scale { replicas } => Some(replicas),
+        Action::SetBreaker(_) => None,
+    }
+}
+
+/// Everything that a scaling candidate is made from.
+struct Basis<'a> {
+    input: &'a PlanInput<'a>,
+    policy: &'a ScalePolicy,
+    seen: &'a Assessment,
+    follows_last_good: Option<Duration>,
+    replicas: Replicas,
+    demand: Demand,
+    /// Replicas for the planned load, at least the policy's minimum.
+    wanted: u32,
+    /// Replicas for the whole window, at least the minimum and at most the maximum.
+    lasting: u32,
+}
+
+/// Weighs what scaling could do for the service.
+pub fn survey(input: &PlanInput<'_>, policy: &PolicySpec, data: &Data<'_>, now: Timestamp) -> Survey {
+    let Some(scale) = &policy.scale else { return Survey::nothing("its policy does not scale it") };
+    let (seen, follows_last_good) = match data {
+        Data::Good { assessment, .. } | Data::Partial { assessment, .. } => (*assessment, None),
+        Data::Unknown { last_good: Some((last, age)), .. } => (*last, Some(*age)),
+        Data::Unknown { last_good: None, .. } | Data::Stale { .. } | Data::Absent => {
+            let fault = data.fault().unwrap_or_default();
+            return Survey::nothing(format!("nothing is changed: {fault}"));
+        }
+    };
+    let Some(replicas) = Replicas::of(input, data) else {
+        return Survey::nothing("nothing is changed: the number of ready replicas is unknown");
+    };
+    let Some(demand) = Demand::of(input, scale, seen, now) else {
+        return Survey::nothing("nothing is changed: the load is unknown");
+    };
+    let wanted = wanted(&demand, scale, replicas);
+    let lasting = demand.lasting_need.map_or(replicas.current, |need| count(need.ceil()));
+    let lasting = lasting.clamp(scale.minimum_replicas, scale.maximum_replicas);
+    let basis = Basis { input, policy: scale, seen, follows_last_good, replicas, demand, wanted, lasting };
+    basis.survey(policy, now)
+}
+
+/// Replicas for what comes, or the current ones when nothing more is needed.
+fn wanted(demand: &Demand, policy: &ScalePolicy, replicas: Replicas) -> u32 {
+    let current = replicas.current;
+    let pressed = (demand.saturated || demand.violated) && demand.explained.is_none();
+    let need = demand.need.unwrap_or(0.0);
+    let tolerated = f64::from(current) * if pressed { 1.0 } else { 1.0 + TOLERANCE };
+    let by_load = if need > tolerated { count(need.ceil()) } else { 0 };
+    // With every worker busy and the objective missed, whatever the arithmetic says is too little.
+    let forced = demand.saturated && demand.violated && demand.explained.is_none();
+    let by_trouble = if forced { current.saturating_add(1) } else { 0 };
+    by_load.max(by_trouble).max(current).max(policy.minimum_replicas)
+}
+
+impl Basis<'_> {
+    fn survey(&self, policy: &PolicySpec, now: Timestamp) -> Survey {
+        let current = self.replicas.current;
+        let mut survey = Survey {
+            hold: Hold { cost: self.cost(current), text: self.hold_text(now) },
+            candidates: Vec::new(),
+            dropped: self.dropped(),
+        };
+        if self.wanted > current {
+            let reachable = self.wanted.min(self.policy.maximum_replicas);
+            let stepped = reachable.min(current.saturating_add(self.policy.step_up_replicas));
+            for replicas in [self.wanted, stepped] {
+                if replicas > current && survey.candidates.iter().all(|c| c.action != (Action::Scale { replicas })) {
+                    survey.candidates.push(self.outward(replicas));
+                }
+            }
+        } else if self.is_overdue(now) {
+            survey.hold.cost.unmet_permille = Cost::of_replicas(self.replicas.ready, current, current, current).unmet_permille;
+            survey.candidates.push(self.restated(current));
+        } else if self.lasting < current && self.follows_last_good.is_none() && self.may_shrink(now) {
+            survey.candidates.push(self.inward(policy));
+        }
+        survey
+    }
+
+    fn cost(&self, replicas: u32) -> Cost {
+        Cost::of_replicas(replicas, self.replicas.current, self.wanted, self.lasting)
+    }
+
+    /// The window must have been watched whole, else its maximum is not known.
+    fn may_shrink(&self, now: Timestamp) -> bool {
+        self.input.history.covers(self.policy.cooldown_down, now)
+    }
+
+    /// Replicas that were asked for long ago, are needed, and are not there.
+    fn is_overdue(&self, now: Timestamp) -> bool {
+        let Replicas { ready, current } = self.replicas;
+        let asked = self.input.scale_line.in_effect().filter(|_| asked_for(self.input) == Some(current));
+        let waited = asked.is_some_and(|entry| crate::data::distance(now, entry.changed_at) >= RESTATE_AFTER);
+        let in_bounds = (self.policy.minimum_replicas..=self.policy.maximum_replicas).contains(&current);
+        ready < current && waited && in_bounds && self.demand.need.is_some_and(|need| need > f64::from(ready))
+    }
+
+    fn outward(&self, replicas: u32) -> Candidate {
+        let Replicas { ready, current } = self.replicas;
+        let label = self.label();
+        let why = if self.wanted <= self.policy.minimum_replicas {
+            format!("{current} run and the policy's minimum is {}", self.policy.minimum_replicas)
+        } else {
+            format!("{ready} are ready and {} are needed: {}", self.wanted, self.demand.text(self.policy))
+        };
+        let text = format!("{} is scaled out to {replicas}: {why}{label}", self.input.service.name());
+        let (expected, counterfactual) = self.outward_effects(replicas);
+        let added = f64::from(replicas.saturating_sub(current));
+        self.candidate(replicas, text, added / f64::from(replicas.max(1)), expected, counterfactual)
+    }
+
+    fn restated(&self, current: u32) -> Candidate {
+        let ready = self.replicas.ready;
+        let text = format!(
+            "{} is told again to run {current}: {ready} are ready, {} s after they were asked for{}",
+            self.input.service.name(),
+            RESTATE_AFTER.as_secs(),
+            self.label()
+        );
+        let (expected, counterfactual) = self.outward_effects(current);
+        self.candidate(current, text, 0.0, expected, counterfactual)
+    }
+
+    fn inward(&self, policy: &PolicySpec) -> Candidate {
+        let Replicas { ready, current } = self.replicas;
+        // The fraction of a replica that the blast radius leaves over may not be taken; one is tried, so that the veto shows.
+        let at_once = count((policy.blast_radius_ratio * f64::from(ready)).floor()).clamp(1, self.policy.step_down_replicas.max(1));
+        let replicas = self.lasting.max(current.saturating_sub(at_once));
+        let text = format!(
+            "{} is scaled in to {replicas}: {} are needed for the largest load of the last {} s, {current} run; {}",
+            self.input.service.name(),
+            self.lasting,
+            self.policy.cooldown_down.as_secs(),
+            self.demand.text(self.policy)
+        );
+        let removed = f64::from(current.saturating_sub(replicas));
+        let (expected, counterfactual) = self.inward_effects(replicas);
+        let share = (removed / f64::from(ready.max(1))).min(1.0);
+        Candidate { reduces: true, ..self.candidate(replicas, text, share, expected, counterfactual) }
+    }
+
+    fn candidate(
+        &self,
+        replicas: u32,
+        text: String,
+        blast_radius_ratio: f64,
+        expected: Vec<ExpectedEffect>,
+        counterfactual: Vec<Counterfactual>,
+    ) -> Candidate {
+        Candidate {
+            resource: self.input.service.clone(),
+            action: Action::Scale { replicas },
+            undo: Action::Scale { replicas: self.replicas.current.max(1) },
+            reduces: false,
+            blast_radius_ratio,
+            follows_last_good: self.follows_last_good,
+            cost: self.cost(replicas),
+            text,
+            evidence: self.evidence(),
+            symptom_ids: self.symptom_ids(),
+            expected,
+            counterfactual,
+            interval: interval(self.seen),
+        }
+    }
+
+    /// More replicas never promise less than no harm: what goes bad stays within the objective, or within what would have
+    /// gone bad anyway.
+    fn outward_effects(&self, replicas: u32) -> (Vec<ExpectedEffect>, Vec<Counterfactual>) {
+        let served = self.demand.per_replica.map(|per| per.rate() * f64::from(self.replicas.ready));
+        let surplus = served.map_or(0.0, |served| 1.0 - served / self.demand.planned_load.max(f64::MIN_POSITIVE));
+        let path = if surplus > 0.0 || self.demand.saturated {
+            overload(None, self.seen, "bad_ratio", surplus)
+        } else {
+            persistence(None, self.seen, "bad_ratio")
+        };
+        let mut expected = vec![exactly_ready(replicas)];
+        let allowed = allowed_bad_ratio(self.input.objective, self.seen);
+        expected.extend(allowed.zip(path.as_ref()).map(|(allowed, path)| at_most_bad(None, allowed.max(upper_end(path)), true)));
+        (expected, path.into_iter().chain(self.otherwise()).collect())
+    }
+
+    /// Fewer replicas must not cost the objective.
+    fn inward_effects(&self, replicas: u32) -> (Vec<ExpectedEffect>, Vec<Counterfactual>) {
+        let path = persistence(None, self.seen, "bad_ratio");
+        let mut expected = vec![exactly_ready(replicas)];
+        let allowed = allowed_bad_ratio(self.input.objective, self.seen);
+        expected.extend(allowed.filter(|_| path.is_some()).map(|allowed| at_most_bad(None, allowed, true)));
+        (expected, path.into_iter().chain(self.otherwise()).collect())
+    }
+
+    fn otherwise(&self) -> impl Iterator<Item = Counterfactual> {
+        ["utilisation", "ready_replicas"].into_iter().filter_map(|signal| persistence(None, self.seen, signal))
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let mut evidence: Vec<_> = ["load", "utilisation", "bad_ratio", "latency_p99_seconds", "ready_replicas"]
+            .into_iter()
+            .filter_map(|name| self.seen.signal(name))
+            .map(|glance| Evidence {
+                signal: glance.name.clone(),
+                value: value(self.seen, &glance.name),
+                lower: glance.lower.filter(|limit| limit.is_finite()),
+                upper: glance.upper.filter(|limit| limit.is_finite()),
+                text: if glance.deviating { "outside its band".to_owned() } else { String::new() },
+            })
+            .collect();
+        evidence.push(Evidence {
+            signal: "load".to_owned(),
+            value: Some(self.demand.planned_load),
+            lower: None,
+            upper: None,
+            text: self.demand.text(self.policy),
+        });
+        evidence
+    }
+
+    fn symptom_ids(&self) -> Vec<String> {
+        let answered = [SymptomKind::Objective, SymptomKind::Saturation];
+        answered.into_iter().filter_map(|kind| self.seen.open_symptom(kind)).map(|symptom| symptom.id.clone()).collect()
+    }
+
+    fn label(&self) -> String {
+        match self.follows_last_good {
+            Some(age) => format!(" (data is unknown; this follows the last good assessment, {} s old)", seconds(age)),
+            None => String::new(),
+        }
+    }
+
+    /// A scale-out that was dropped because it cannot cure what is wrong.
+    fn dropped(&self) -> Vec<(String, String)> {
+        let Some(reason) = &self.demand.explained else { return Vec::new() };
+        if self.wanted > self.replicas.current {
+            return Vec::new();
+        }
+        vec![("scale out".to_owned(), format!("{reason}: more replicas of {} cannot cure that", self.input.service.name()))]
+    }
+
+    fn hold_text(&self, now: Timestamp) -> String {
+        let name = self.input.service.name();
+        let Replicas { ready, current } = self.replicas;
+        let demand = self.demand.text(self.policy);
+        if let (Some(reason), true) = (&self.demand.explained, self.wanted <= current) {
+            return format!("{name} is in trouble because {reason}; more replicas of {name} cannot cure that");
+        }
+        if self.demand.per_replica.is_none() && self.wanted <= current && !self.demand.saturated {
+            return format!("{name} keeps {current}: {demand}");
+        }
+        if self.wanted > current {
+            return format!("{name} keeps {current} although {} are needed: {demand}", self.wanted);
+        }
+        if ready < current {
+            return format!("{name} keeps {current}, of which {ready} are ready: {demand}");
+        }
+        if self.lasting < current && !self.may_shrink(now) {
+            let watched = seconds(self.input.history.watched(now));
+            let window = self.policy.cooldown_down.as_secs();
+            return format!("{name} keeps {current}: load has been watched for {watched} s of the {window} s before a scale-in");
+        }
+        let need = self.demand.need.map_or_else(|| "an unknown number".to_owned(), number);
+        let used = value(self.seen, "utilisation").map_or_else(String::new, |used| format!(", {} busy", percent(used)));
+        format!("{name} keeps {current}{used}: {need} are needed; {demand}")
+    }
+}

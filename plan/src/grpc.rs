@@ -1,0 +1,50 @@
+//! Plan's own API: reports to the wire. Decides nothing.
+
+use crate::{
+    report::{Considered, PlanReport},
+    service::Reports,
+};
+use proto::wire::{self, plan_server::Plan};
+use tonic::{Request, Response, Status};
+
+/// Answers from the newest reports.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) reports: Reports,
+}
+
+#[tonic::async_trait]
+impl Plan for Server {
+    async fn list_reports(
+        &self,
+        _: Request<wire::ListReportsRequest>,
+    ) -> Result<Response<wire::ListReportsResponse>, Status> {
+        let reports = self.reports.all().into_iter().map(to_wire).collect();
+        Ok(Response::new(wire::ListReportsResponse { reports }))
+    }
+}
+
+fn to_wire(report: PlanReport) -> wire::PlanReport {
+    let PlanReport { resource, at, policy, autonomy, text, considered, directive_id, reductions_forbidden } = report;
+    wire::PlanReport {
+        resource: Some(resource.into()),
+        at_unix_ms: at.as_millisecond(),
+        policy,
+        autonomy: autonomy.into(),
+        text,
+        considered: considered.into_iter().map(considered_to_wire).collect(),
+        directive_id: directive_id.map(|id| id.to_string()).unwrap_or_default(),
+        reductions_forbidden: reductions_forbidden.is_some(),
+        reductions_reason: reductions_forbidden.unwrap_or_default(),
+    }
+}
+
+fn considered_to_wire(considered: Considered) -> wire::Considered {
+    let Considered { action, choice, reason, guardrails } = considered;
+    wire::Considered {
+        action,
+        verdict: choice.to_string(),
+        reason,
+        guardrails: guardrails.into_iter().map(Into::into).collect(),
+    }
+}

@@ -1,0 +1,234 @@
+//! The recent load of one service: its maximum over the stabilisation window, and its short trend. Bounded, and empty
+//! after a restart: then nothing is scaled in until a whole window was watched again.
+
+use crate::data::{distance, interval, is_whole, ready_replicas, stale_after, value};
+use jiff::{SignedDuration, Timestamp};
+use proto::model::{Assessment, SymptomKind};
+use std::{collections::VecDeque, time::Duration};
+
+/// Points for the trend: at a 1 s interval, the last 6 s.
+const RECENT_MAX: usize = 7;
+/// Length of one bucket of the long window; a scale-in is never urgent to the second.
+const BUCKET: SignedDuration = SignedDuration::from_secs(10);
+/// One hour in buckets of 10 s, the longest stabilisation window: 360 × 24 bytes, under 9 KiB per service.
+const BUCKETS_MAX: usize = 360;
+/// The longest window that can be asked for: all buckets.
+pub const WINDOW_MAX: Duration = Duration::from_secs(10 * BUCKETS_MAX as u64);
+/// Estimates of capacity that are kept; their median is used, so that half may be wrong.
+const ESTIMATES_MAX: usize = 9;
+/// Between these utilisations load and busy time are proportional: below, noise rules; above, queues do.
+const PROPORTIONAL: std::ops::RangeInclusive<f64> = 0.1..=0.9;
+/// A trend counts only when load rose by this share of where it began ...
+const TREND_RISE_MIN: f64 = 0.1;
+/// ... and by this many robust scales of the load signal (a normal signal does so by chance in 1 of 700 windows).
+const TREND_SCALES_MIN: f64 = 3.0;
+
+/// What is remembered of a service's load.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct History {
+    recent: VecDeque<(Timestamp, f64)>,
+    buckets: VecDeque<(Timestamp, f64)>,
+    estimates: VecDeque<f64>,
+    scale: f64,
+    last: Option<Timestamp>,
+    unbroken_since: Option<Timestamp>,
+}
+
+impl History {
+    /// Takes in one assessment; repeated and older ones change nothing. Whatever is not good breaks the record.
+    pub fn observe(&mut self, assessment: &Assessment) {
+        let at = assessment.at;
+        if self.last.is_some_and(|last| at <= last) {
+            return;
+        }
+        let gap = self.last.is_some_and(|last| distance(at, last) > stale_after(assessment));
+        self.last = Some(at);
+        let Some(load) = value(assessment, "load").filter(|_| is_whole(assessment)) else {
+            return self.break_off();
+        };
+        if gap {
+            self.break_off();
+        }
+        self.unbroken_since.get_or_insert(at);
+        self.scale = assessment.signal("load").and_then(|load| load.scale).filter(|s| s.is_finite()).unwrap_or(0.0).abs();
+        push(&mut self.recent, (at, load), RECENT_MAX);
+        self.add_to_bucket(at, load);
+        if let Some(estimate) = estimate(assessment, load) {
+            push(&mut self.estimates, estimate, ESTIMATES_MAX);
+        }
+    }
+
+    fn break_off(&mut self) {
+        self.unbroken_since = None;
+        self.recent.clear();
+    }
+
+    fn add_to_bucket(&mut self, at: Timestamp, load: f64) {
+        match self.buckets.back_mut() {
+            Some((start, max)) if at.duration_since(*start) < BUCKET => *max = max.max(load),
+            _ => push(&mut self.buckets, (at, load), BUCKETS_MAX),
+        }
+    }
+
+    /// Whether every moment of the window before `now` was watched on good data.
+    pub fn covers(&self, window: Duration, now: Timestamp) -> bool {
+        self.watched(now) >= window.min(WINDOW_MAX)
+    }
+
+    /// For how long load has been watched without a break.
+    pub fn watched(&self, now: Timestamp) -> Duration {
+        let since = self.unbroken_since.map(|since| now.duration_since(since));
+        since.and_then(|watched| Duration::try_from(watched).ok()).unwrap_or_default()
+    }
+
+    /// The largest load in the window before `now`; a bucket that reaches into it counts whole.
+    pub fn maximum(&self, window: Duration, now: Timestamp) -> Option<f64> {
+        let window = SignedDuration::try_from(window.min(WINDOW_MAX)).unwrap_or(SignedDuration::ZERO);
+        let inside = self.buckets.iter().filter(|(start, _)| now.duration_since(*start) <= window + BUCKET);
+        inside.map(|(_, max)| *max).reduce(f64::max)
+    }
+
+    /// Load growth per second, when it is a ramp and no jump or noise: the median of the last increments, which one jump does
+    /// not move, provided that the whole rise stands out. Never negative: falling load is left to the window's maximum.
+    pub fn growth_per_second(&self) -> f64 {
+        let (Some(first), Some(last)) = (self.recent.front(), self.recent.back()) else { return 0.0 };
+        let rise = last.1 - first.1;
+        if self.recent.len() < RECENT_MAX || rise < (TREND_RISE_MIN * first.1).max(TREND_SCALES_MIN * self.scale) {
+            return 0.0;
+        }
+        let pairs = self.recent.iter().zip(self.recent.iter().skip(1));
+        let rates = pairs.map(|(a, b)| (b.1 - a.1) / b.0.duration_since(a.0).as_secs_f64());
+        median(rates.filter(|rate| rate.is_finite()).collect()).unwrap_or(0.0).max(0.0)
+    }
+
+    /// Load per replica at full utilisation, as seen lately while load and busy time were proportional.
+    pub fn capacity_seen(&self) -> Option<f64> {
+        median(self.estimates.iter().copied().collect())
+    }
+}
+
+/// Load per fully used replica, when this assessment can tell: no queues, and no trouble that makes work wait.
+fn estimate(assessment: &Assessment, load: f64) -> Option<f64> {
+    let troubled = [SymptomKind::Objective, SymptomKind::Dependency, SymptomKind::Saturation];
+    if troubled.into_iter().any(|kind| assessment.open_symptom(kind).is_some()) {
+        return None;
+    }
+    let utilisation = value(assessment, "utilisation").filter(|used| PROPORTIONAL.contains(used))?;
+    let ready = ready_replicas(assessment).filter(|ready| *ready > 0)?;
+    Some(load / (f64::from(ready) * utilisation)).filter(|estimate| estimate.is_finite() && *estimate > 0.0)
+}
+
+/// How far ahead a scale-out must look: until it is decided, delivered, started and ready, and once more measured.
+pub fn look_ahead(assessment: &Assessment) -> Duration {
+    /// A process is ready within 1 to 3 s of its directive; containers are learned later (see the README's decisions).
+    const ACTUATION_DELAY: Duration = Duration::from_secs(5);
+    ACTUATION_DELAY + interval(assessment)
+}
+
+fn push<T>(queue: &mut VecDeque<T>, item: T, limit: usize) {
+    if queue.len() == limit {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::model::Quality;
+    use crate::fixtures::{at, service_assessment};
+
+    fn watch(loads: &[f64]) -> History {
+        let mut history = History::default();
+        for (second, load) in loads.iter().enumerate() {
+            history.observe(&service_assessment("catalog", second as i64, &[("load", *load)]));
+        }
+        history
+    }
+
+    #[test]
+    fn ramp_is_followed_and_a_jump_is_not() {
+        for (loads, growth) in [
+            ([100.0, 120.0, 140.0, 160.0, 180.0, 200.0, 220.0], 20.0),
+            ([200.0, 200.0, 200.0, 200.0, 200.0, 200.0, 800.0], 0.0),
+            ([200.0, 200.0, 200.0, 800.0, 800.0, 800.0, 800.0], 0.0),
+            ([200.0, 180.0, 160.0, 140.0, 120.0, 100.0, 80.0], 0.0),
+            ([200.0, 203.0, 199.0, 202.0, 205.0, 201.0, 206.0], 0.0),
+        ] {
+            assert!((watch(&loads).growth_per_second() - growth).abs() < 1e-9, "{loads:?}");
+        }
+    }
+
+    #[test]
+    fn rise_within_the_noise_of_the_signal_is_no_trend() {
+        let mut history = History::default();
+        for second in 0..7 {
+            let mut assessment = service_assessment("catalog", second, &[("load", 100.0 + 5.0 * second as f64)]);
+            assessment.signals[0].scale = Some(20.0);
+            history.observe(&assessment);
+        }
+        assert_eq!(history.growth_per_second(), 0.0);
+    }
+
+    #[test]
+    fn maximum_forgets_what_is_older_than_the_window() {
+        let mut loads = vec![100.0; 200];
+        loads[20] = 900.0;
+        let history = watch(&loads);
+        let max = |window| history.maximum(Duration::from_secs(window), at(199));
+        assert_eq!(max(60), Some(100.0));
+        assert_eq!(max(180), Some(900.0));
+    }
+
+    #[test]
+    fn window_is_covered_only_without_a_break() {
+        let mut history = watch(&[100.0; 61]);
+        assert!(history.covers(Duration::from_secs(60), at(60)));
+        assert!(!history.covers(Duration::from_secs(61), at(60)));
+        let mut unknown = service_assessment("catalog", 61, &[]);
+        unknown.data.quality = Quality::Unknown;
+        history.observe(&unknown);
+        assert!(!history.covers(Duration::from_secs(1), at(61)));
+        history.observe(&service_assessment("catalog", 62, &[("load", 100.0)]));
+        assert_eq!(history.watched(at(70)), Duration::from_secs(8));
+    }
+
+    #[test]
+    fn silence_breaks_the_record() {
+        let mut history = watch(&[100.0; 10]);
+        history.observe(&service_assessment("catalog", 30, &[("load", 100.0)]));
+        assert_eq!(history.watched(at(30)), Duration::ZERO);
+    }
+
+    #[test]
+    fn repeated_assessment_changes_nothing() {
+        let mut history = watch(&[100.0, 110.0]);
+        let before = history.clone();
+        history.observe(&service_assessment("catalog", 1, &[("load", 999.0)]));
+        assert_eq!(history, before);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let history = watch(&vec![1.0; 10_000]);
+        assert_eq!((history.recent.len(), history.buckets.len()), (RECENT_MAX, BUCKETS_MAX));
+    }
+
+    #[test]
+    fn capacity_is_seen_only_while_work_is_proportional() {
+        let mut history = History::default();
+        let mut see = |second, load, utilisation| {
+            let signals = [("load", load), ("ready_replicas", 2.0), ("utilisation", utilisation)];
+            history.observe(&service_assessment("catalog", second, &signals));
+            history.capacity_seen()
+        };
+        assert_eq!(see(1, 100.0, 0.99), None);
+        assert_eq!(see(2, 100.0, 0.5), Some(100.0));
+        assert_eq!(see(3, 400.0, 1.0), Some(100.0));
+    }
+}

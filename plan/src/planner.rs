@@ -1,0 +1,227 @@
+//! The fixed sequence of steps from what is known to at most one directive per resource: look at the data, collect candidates,
+//! rank them, ask every guardrail, build the directive, have it checked, and report.
+
+use crate::{
+    candidates::{Candidate, Survey, breaker, scale},
+    check,
+    data::Data,
+    effects::{APPLY_TIMEOUT, EXPIRY, EXPIRY_FOR_PEOPLE, later, verify_window},
+    guardrails::{self, Situation, evidence_age, hidden_load},
+    input::{NamedPolicy, Outgoing, PlanInput, PolicyView},
+    report::{Choice, Considered, PlanReport},
+};
+use chassis::IdGenerator;
+use jiff::Timestamp;
+use proto::model::{
+    Alternative, AutonomyLevel, BreakerRule, Directive, DirectiveKind, Generation, GuardrailVerdict, Preconditions, Rationale,
+    ResourceId,
+};
+
+/// What was decided about one resource.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "a decision that nobody carries out changes nothing"]
+pub struct Decision {
+    /// To be proposed.
+    pub directive: Option<Directive>,
+    /// Why.
+    pub report: PlanReport,
+    /// What the independent check found wrong with a directive that was therefore not given: a mistake in the planner.
+    pub faults: Vec<String>,
+}
+
+/// Plans one service and the edges that its policy names. The same input, moment and generator give the same answer.
+#[must_use = "a plan that nobody carries out changes nothing"]
+pub fn plan(input: &PlanInput<'_>, now: Timestamp, ids: &mut IdGenerator) -> Vec<Decision> {
+    match input.policy {
+        PolicyView::None => vec![idle(input, now, "no policy names it: it is watched, nothing is done".to_owned())],
+        PolicyView::Conflicting(one, other) => {
+            vec![idle(input, now, format!("policies {one} and {other} both name it: nothing is done until one is deleted"))]
+        }
+        PolicyView::One(policy) => {
+            let mut decisions = vec![plan_scale(input, policy, now, ids)];
+            if let Some(rule) = &policy.spec.breaker {
+                let named = |called: &&Outgoing<'_>| rule.callees.iter().any(|callee| callee == called.callee.name());
+                let edges = input.outgoing.iter().filter(named);
+                decisions.extend(edges.map(|called| plan_breaker(input, policy, rule, called, now, ids)));
+            }
+            decisions
+        }
+    }
+}
+
+fn idle(input: &PlanInput<'_>, now: Timestamp, text: String) -> Decision {
+    let mut report = PlanReport::idle(input.service, now, text);
+    report.reductions_forbidden = data_forbids(input, now);
+    Decision { directive: None, report, faults: Vec::new() }
+}
+
+fn plan_scale(input: &PlanInput<'_>, policy: NamedPolicy<'_>, now: Timestamp, ids: &mut IdGenerator) -> Decision {
+    let data = Data::of(input.assessment, input.last_good, now);
+    let survey = scale::survey(input, policy.spec, &data, now);
+    let replicas = scale::Replicas::of(input, &data);
+    let situation = Situation { now, input, policy, data: &data, line: input.scale_line, replicas };
+    decide(Case { resource: input.service, kind: DirectiveKind::Scale, situation, survey }, ids)
+}
+
+fn plan_breaker(
+    input: &PlanInput<'_>,
+    policy: NamedPolicy<'_>,
+    rule: &BreakerRule,
+    called: &Outgoing<'_>,
+    now: Timestamp,
+    ids: &mut IdGenerator,
+) -> Decision {
+    let data = Data::of(called.assessment, None, now);
+    let survey = breaker::survey(input, rule, called, &data, now);
+    let situation = Situation { now, input, policy, data: &data, line: called.line, replicas: None };
+    decide(Case { resource: called.edge, kind: DirectiveKind::SetBreaker, situation, survey }, ids)
+}
+
+/// One resource, one kind, and what could be done.
+struct Case<'a> {
+    resource: &'a ResourceId,
+    kind: DirectiveKind,
+    situation: Situation<'a>,
+    survey: Survey,
+}
+
+fn decide(case: Case<'_>, ids: &mut IdGenerator) -> Decision {
+    let Case { resource, kind, situation, survey } = case;
+    let Survey { hold, mut candidates, dropped } = survey;
+    candidates.sort_by(|a, b| a.cost.cmp(&b.cost));
+    let (mut considered, mut chosen, mut held_back) = (Vec::new(), None, None);
+    for candidate in candidates {
+        let weighed = weigh(&candidate, &situation, candidate.cost < hold.cost, chosen.is_some());
+        match weighed.choice {
+            Choice::Chosen => chosen = Some((candidate, weighed.guardrails.clone())),
+            Choice::Blocked | Choice::Waiting => held_back = Some((candidate, vetoes(&weighed.guardrails))),
+            Choice::Rejected => {}
+        }
+        considered.push(weighed);
+    }
+    considered.extend(dropped.into_iter().map(|(action, reason)| rejected(action, reason)));
+    if chosen.is_some() {
+        considered.push(rejected("change nothing".to_owned(), hold.text.clone()));
+    }
+    let text = match (&chosen, &held_back) {
+        (Some((candidate, _)), _) => candidate.text.clone(),
+        (None, Some((candidate, vetoes))) => format!("held back by {vetoes}. Otherwise: {}", candidate.text),
+        (None, None) => hold.text,
+    };
+    let report = PlanReport {
+        resource: resource.clone(),
+        at: situation.now,
+        policy: situation.policy.name.to_owned(),
+        autonomy: situation.policy.spec.autonomy,
+        text,
+        considered,
+        directive_id: situation.line.under_way().map(|entry| entry.id),
+        reductions_forbidden: reductions_forbidden(kind, &situation),
+    };
+    match chosen {
+        Some((candidate, verdicts)) => give(candidate, verdicts, &situation, report, ids),
+        None => Decision { directive: None, report, faults: Vec::new() },
+    }
+}
+
+fn weigh(candidate: &Candidate, situation: &Situation<'_>, helps: bool, taken: bool) -> Considered {
+    let action = candidate.action.to_string();
+    if taken {
+        return rejected(action, "a better one was chosen".to_owned());
+    }
+    if !helps {
+        return rejected(action, "changing nothing is no worse".to_owned());
+    }
+    let guardrails = guardrails::judge(candidate, situation);
+    let (choice, reason) = if guardrails.iter().all(|verdict| !verdict.vetoed) {
+        (Choice::Chosen, candidate.text.clone())
+    } else if guardrails::is_waiting(&guardrails) {
+        (Choice::Waiting, vetoes(&guardrails))
+    } else {
+        (Choice::Blocked, vetoes(&guardrails))
+    };
+    Considered { action, choice, reason, guardrails }
+}
+
+fn rejected(action: String, reason: String) -> Considered {
+    Considered { action, choice: Choice::Rejected, reason, guardrails: Vec::new() }
+}
+
+fn vetoes(verdicts: &[GuardrailVerdict]) -> String {
+    let vetoes = verdicts.iter().filter(|verdict| verdict.vetoed);
+    let texts: Vec<_> = vetoes.map(|verdict| format!("{} ({})", verdict.guardrail, verdict.reason)).collect();
+    texts.join(", ")
+}
+
+/// Builds the directive and has it checked by code that knows nothing of how it came about.
+fn give(
+    candidate: Candidate,
+    verdicts: Vec<GuardrailVerdict>,
+    situation: &Situation<'_>,
+    mut report: PlanReport,
+    ids: &mut IdGenerator,
+) -> Decision {
+    let directive = directive(candidate, verdicts, situation, &report, ids);
+    let faults = check::faults(&directive, situation.input, situation.now);
+    if faults.is_empty() {
+        report.directive_id = Some(directive.id);
+        return Decision { directive: Some(directive), report, faults };
+    }
+    report.text = format!("a directive was made and then found faulty ({}): nothing is proposed", faults.join("; "));
+    for considered in report.considered.iter_mut().filter(|considered| considered.choice == Choice::Chosen) {
+        (considered.choice, considered.reason) = (Choice::Blocked, faults.join("; "));
+    }
+    Decision { directive: None, report, faults }
+}
+
+fn directive(
+    candidate: Candidate,
+    guardrails: Vec<GuardrailVerdict>,
+    situation: &Situation<'_>,
+    report: &PlanReport,
+    ids: &mut IdGenerator,
+) -> Directive {
+    let now = situation.now;
+    let autonomy = situation.policy.spec.autonomy;
+    let expiry = if autonomy == AutonomyLevel::Act { EXPIRY } else { EXPIRY_FOR_PEOPLE };
+    let others = report.considered.iter().filter(|considered| considered.choice != Choice::Chosen);
+    let rejected = others.map(|c| Alternative { action: c.action.clone(), reason: c.reason.clone() }).collect();
+    let preconditions =
+        Preconditions { max_evidence_age: evidence_age(&candidate), requires_known_data: candidate.reduces };
+    let Candidate { resource, action, undo, reduces, text, evidence, symptom_ids, expected, counterfactual, .. } = candidate;
+    Directive {
+        id: ids.uuid(now),
+        resource,
+        action,
+        undo,
+        parent_generation: situation.line.generation(),
+        generation: Generation(0),
+        policy: situation.policy.name.to_owned(),
+        autonomy,
+        created_at: now,
+        expires_at: later(now, expiry),
+        apply_timeout: APPLY_TIMEOUT,
+        verify_window: verify_window(candidate.interval),
+        preconditions,
+        expected,
+        counterfactual,
+        rationale: Rationale { text, evidence, rejected, guardrails, symptom_ids },
+        blast_radius_ratio: candidate.blast_radius_ratio,
+        reduces,
+        undo_of: None,
+        quorum_ratio: 1.0,
+    }
+}
+
+/// Why nothing may be taken away at this resource now.
+fn reductions_forbidden(kind: DirectiveKind, situation: &Situation<'_>) -> Option<String> {
+    let fault = situation.data.fault();
+    match kind {
+        DirectiveKind::Scale => fault.or_else(|| hidden_load(situation.input, situation.now)),
+        DirectiveKind::SetBreaker => fault,
+    }
+}
+
+fn data_forbids(input: &PlanInput<'_>, now: Timestamp) -> Option<String> {
+    Data::of(input.assessment, input.last_good, now).fault().or_else(|| hidden_load(input, now))
+}

@@ -1,0 +1,291 @@
+//! Starts Plan, and its loop: wake on what changed and every tick, plan, propose. A wake-up carries no decision; the loop reads
+//! the present state and does the same work every time.
+
+mod feeds;
+mod proposals;
+
+use crate::{
+    config::Config,
+    grpc,
+    input::PolicyView,
+    metrics::Metrics,
+    planner::{self, Decision},
+    report::PlanReport,
+    world::World,
+};
+use chassis::{Backoff, ClientConfig, Context, GrpcServer, Health, Invalid, OnFailure, Validate};
+use feeds::{Event, Link};
+use proposals::Proposals;
+use proto::{
+    client::{Analyze, Knowledge},
+    model::ResourceId,
+    wire::plan_server::PlanServer,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Messages that wait for the loop: a tick of 4,096 resources at about 4 KiB each is 16 MiB; the feeds wait beyond that.
+const EVENTS_MAX: usize = 4_096;
+/// Feeds come back quickly: while one is away, nothing is planned.
+const RECONNECT: Backoff =
+    Backoff { initial: Duration::from_millis(100), factor: 1.6, max: Duration::from_secs(2), jitter: 0.2 };
+
+/// Why Plan cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings break a rule.
+    #[error("plan's settings are not usable")]
+    Config(#[source] Invalid),
+    /// The port cannot be had.
+    #[error("plan cannot listen")]
+    Bind(#[from] chassis::grpc::BindError),
+    /// A peer's address or certificates are of no use.
+    #[error("plan cannot reach its peers")]
+    Channel(#[from] chassis::grpc::ChannelError),
+    /// The server cannot serve.
+    #[error("plan cannot serve")]
+    Serve(#[from] chassis::grpc::ServeError),
+    /// Another Plan registered its metrics in the same registry.
+    #[error("plan's metrics are registered already")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A running Plan. It ends with its context's stopper.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Whether it takes calls.
+    pub health: Health,
+}
+
+/// The newest report of each resource. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reports {
+    by_resource: Arc<Mutex<BTreeMap<ResourceId, PlanReport>>>,
+}
+
+impl Reports {
+    pub(crate) fn all(&self) -> Vec<PlanReport> {
+        self.by_resource.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn put(&self, reports: Vec<PlanReport>) {
+        let mut held = self.by_resource.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(reports.into_iter().map(|report| (report.resource.clone(), report)));
+    }
+
+    /// A whole round replaces everything: what was deleted has no report any more.
+    fn replace(&self, reports: Vec<PlanReport>) {
+        let fresh = reports.into_iter().map(|report| (report.resource.clone(), report)).collect();
+        *self.by_resource.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+}
+
+/// Starts Plan. It serves at once, and plans as soon as Analyze and Knowledge are both followed.
+///
+/// # Errors
+/// When the settings, the port or the certificates are of no use. Peers that are away are no error.
+pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
+    config.validate().map_err(StartError::Config)?;
+    let Config { server, analyze, knowledge, tick } = config;
+    let metrics = Metrics::register(&ctx.metrics)?;
+    let (analyze, knowledge) = (Analyze::new(channel(&analyze)?), Knowledge::new(channel(&knowledge)?));
+    let server = GrpcServer::bind(&server).await?;
+    let addr = server.local_addr();
+    let reports = Reports::default();
+    let api = PlanServer::new(grpc::Server { reports: reports.clone() })
+        .max_encoding_message_size(chassis::grpc::MESSAGE_LIMIT_BYTES);
+    let routes = tonic::service::Routes::new(api);
+    let health = server.serve(&ctx, "plan", routes, proto::DESCRIPTORS, &["homeostat.v1.Plan"])?;
+    let (events, inbox) = mpsc::channel(EVENTS_MAX);
+    follow(&ctx, analyze, knowledge.clone(), &events);
+    let world = World::new(ctx.clock.now());
+    let planner = Planner {
+        world,
+        links: Links::default(),
+        proposals: Proposals::new(knowledge, ctx.clock.clone(), metrics.clone()),
+        reports,
+        metrics,
+        ctx: ctx.clone(),
+    };
+    ctx.tasks.spawn("plan.loop", OnFailure::StopProcess, async move {
+        planner.run(inbox, tick).await;
+        Ok(())
+    });
+    health.set_all_serving(true);
+    Ok(Handle { addr, health })
+}
+
+fn channel(config: &ClientConfig) -> Result<tonic::transport::Channel, chassis::grpc::ChannelError> {
+    chassis::grpc::channel(config)
+}
+
+fn follow(ctx: &Context, analyze: Analyze, knowledge: Knowledge, events: &mpsc::Sender<Event>) {
+    let (sink, clock) = (events.clone(), ctx.clock.clone());
+    ctx.tasks.spawn_loop("plan.assessments", RECONNECT, move || {
+        let feed = feeds::assessments(analyze.clone(), sink.clone(), clock.clone());
+        async { Ok(feed.await?) }
+    });
+    let sink = events.clone();
+    ctx.tasks.spawn_loop("plan.knowledge", RECONNECT, move || {
+        let feed = feeds::knowledge(knowledge.clone(), sink.clone());
+        async { Ok(feed.await?) }
+    });
+}
+
+/// Which peers are followed now; the text says why not.
+#[derive(Debug)]
+struct Links {
+    analyze: Result<(), String>,
+    knowledge: Result<(), String>,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        let starting = |name: &str| Err(format!("{name} has not answered yet"));
+        Self { analyze: starting("Analyze"), knowledge: starting("Knowledge") }
+    }
+}
+
+impl Links {
+    fn broken(&self) -> Option<String> {
+        [&self.knowledge, &self.analyze].into_iter().find_map(|link| link.as_ref().err().cloned())
+    }
+}
+
+/// What must be planned again.
+enum Dirty {
+    All,
+    Some { services: BTreeSet<ResourceId>, since: Option<Duration> },
+}
+
+impl Dirty {
+    fn nothing() -> Self {
+        Self::Some { services: BTreeSet::new(), since: None }
+    }
+}
+
+struct Planner {
+    world: World,
+    links: Links,
+    proposals: Proposals,
+    reports: Reports,
+    metrics: Metrics,
+    ctx: Context,
+}
+
+impl Planner {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Event>, tick: Duration) {
+        let mut ticker = tokio::time::interval(tick);
+        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stopper = self.ctx.stopper.clone();
+        loop {
+            let mut dirty = Dirty::nothing();
+            tokio::select! {
+                () = stopper.stopped() => return,
+                Some(answer) = self.proposals.next() => {
+                    let resource = self.proposals.take_in(answer, &mut self.world);
+                    self.mark(&mut dirty, &resource, None);
+                }
+                Some(event) = inbox.recv() => {
+                    self.take_in(event, &mut dirty);
+                    // What arrived together is planned together.
+                    for _ in 0..EVENTS_MAX {
+                        let Ok(event) = inbox.try_recv() else { break };
+                        self.take_in(event, &mut dirty);
+                    }
+                }
+                _ = ticker.tick() => dirty = Dirty::All,
+            }
+            self.round(dirty);
+        }
+    }
+
+    fn take_in(&mut self, event: Event, dirty: &mut Dirty) {
+        match event {
+            Event::Assessment(assessment, arrived) => {
+                self.metrics.assessments.inc();
+                let resource = assessment.resource.clone();
+                self.world.assess(*assessment);
+                self.mark(dirty, &resource, Some(arrived));
+            }
+            Event::Link(link, state) => {
+                let (name, held) = match link {
+                    Link::Analyze => ("analyze", &mut self.links.analyze),
+                    Link::Knowledge => ("knowledge", &mut self.links.knowledge),
+                };
+                self.metrics.connected.with_label_values(&[name]).set(state.is_ok().into());
+                if state.is_ok() != held.is_ok() {
+                    tracing::info!(peer = name, following = state.is_ok(), "peer changed");
+                }
+                *held = state;
+                *dirty = Dirty::All;
+            }
+            Event::Knowledge(change) => {
+                match change.apply(&mut self.world) {
+                    feeds::Touched::Resource(resource) => self.mark(dirty, &resource, None),
+                    feeds::Touched::Everything => *dirty = Dirty::All,
+                };
+            }
+        }
+    }
+
+    fn mark(&self, dirty: &mut Dirty, resource: &ResourceId, arrived: Option<Duration>) {
+        if let Dirty::Some { services, since } = dirty {
+            services.extend(self.world.affected_by(resource));
+            *since = [*since, arrived].into_iter().flatten().min();
+        }
+    }
+
+    /// Plans what is dirty, reports, and sends proposals on their way.
+    fn round(&mut self, dirty: Dirty) {
+        let (services, since, all) = match dirty {
+            Dirty::All => (self.world.services().cloned().collect(), None, true),
+            Dirty::Some { services, since } if !services.is_empty() => (services, since, false),
+            Dirty::Some { .. } => return,
+        };
+        let timer = self.metrics.round.start_timer();
+        let mut reports = Vec::with_capacity(services.len());
+        for service in &services {
+            for decision in self.decide(service) {
+                self.carry_out(decision, since, &mut reports);
+            }
+        }
+        timer.observe_duration();
+        if all { self.reports.replace(reports) } else { self.reports.put(reports) }
+    }
+
+    fn decide(&self, service: &ResourceId) -> Vec<Decision> {
+        let now = self.ctx.clock.now();
+        let Some(input) = self.world.input(service) else { return Vec::new() };
+        if let Some(reason) = self.links.broken() {
+            let mut report = PlanReport::idle(service, now, format!("nothing is planned: {reason}"));
+            if let PolicyView::One(policy) = input.policy {
+                (report.policy, report.autonomy) = (policy.name.to_owned(), policy.spec.autonomy);
+            }
+            return vec![Decision { directive: None, report, faults: Vec::new() }];
+        }
+        self.ctx.with_ids(|ids| planner::plan(&input, now, ids))
+    }
+
+    fn carry_out(&mut self, decision: Decision, since: Option<Duration>, reports: &mut Vec<PlanReport>) {
+        let Decision { directive, report, faults } = decision;
+        for verdict in report.considered.iter().flat_map(|considered| &considered.guardrails).filter(|v| v.vetoed) {
+            self.metrics.vetoes.with_label_values(&[verdict.guardrail.as_str()]).inc();
+        }
+        if !faults.is_empty() {
+            self.metrics.faults.inc();
+            tracing::error!(resource = %report.resource, faults = %faults.join("; "), "a faulty directive was stopped");
+        }
+        reports.push(report);
+        if let Some(directive) = directive {
+            self.proposals.send(directive, since, &mut self.world);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The two feeds: assessments from Analyze; declarations, directives, actuators and the kill switch from Knowledge.
+
+use crate::world::World;
+use chassis::SharedClock;
+use proto::{
+    client::{self, Analyze, ChangeEvent, Knowledge},
+    model::{ActuatorRecord, ActuatorSpec, Assessment, Declared, DirectiveRecord, PauseState, ResourceId},
+};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Directives read at the start: all that cooldowns and generations can ask about, within one message of 16 MiB.
+const DIRECTIVES_MAX: u32 = 2_000;
+/// A lease that runs out is no change in Knowledge's feed, so the list of live actuators is read again this often.
+const ACTUATORS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why a feed ended; it is opened again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FeedError {
+    #[error(transparent)]
+    Call(#[from] client::Error),
+    #[error("the peer closed {0}")]
+    Closed(&'static str),
+    #[error("the revision is no longer kept; the lists are read again")]
+    Compacted,
+    #[error("the loop has ended")]
+    Loop,
+}
+
+impl<T> From<mpsc::error::SendError<T>> for FeedError {
+    fn from(_: mpsc::error::SendError<T>) -> Self {
+        Self::Loop
+    }
+}
+
+/// Whom the loop hears from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    Analyze,
+    Knowledge,
+}
+
+/// A message to the loop.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// With the monotonic time of its arrival.
+    Assessment(Box<Assessment>, Duration),
+    Link(Link, Result<(), String>),
+    Knowledge(Update),
+}
+
+/// News from Knowledge.
+#[derive(Debug)]
+pub(super) enum Update {
+    Lists { documents: Vec<Declared>, directives: Vec<DirectiveRecord>, actuators: Vec<ActuatorSpec>, pause: PauseState },
+    Actuators(Vec<ActuatorSpec>),
+    Change(ChangeEvent),
+}
+
+/// What an update makes worth planning again.
+pub(super) enum Touched {
+    Resource(ResourceId),
+    Everything,
+}
+
+impl Update {
+    pub(super) fn apply(self, world: &mut World) -> Touched {
+        match self {
+            Self::Lists { documents, directives, actuators, pause } => {
+                world.replace_documents(documents);
+                world.ledger.replace(&directives);
+                world.actuators = actuators;
+                world.pause = pause;
+            }
+            Self::Actuators(actuators) => world.actuators = actuators,
+            Self::Change(ChangeEvent::Applied(document)) => world.apply(*document),
+            Self::Change(ChangeEvent::Deleted(kind, namespace, name)) => world.delete(kind, &namespace, &name),
+            Self::Change(ChangeEvent::Directive(record)) => {
+                world.ledger.put(&record);
+                return Touched::Resource(record.directive.resource);
+            }
+            Self::Change(ChangeEvent::Actuator(record)) => put_actuator(&mut world.actuators, *record),
+            Self::Change(ChangeEvent::Pause(pause)) => world.pause = world.pause.clone().merge(pause),
+            Self::Change(ChangeEvent::Threshold(_) | ChangeEvent::Compacted) => {}
+        }
+        Touched::Everything
+    }
+}
+
+fn put_actuator(actuators: &mut Vec<ActuatorSpec>, record: ActuatorRecord) {
+    let ActuatorRecord { actuator, live, .. } = record;
+    actuators.retain(|known| (&known.name, &known.instance) != (&actuator.name, &actuator.instance));
+    if live {
+        actuators.push(actuator);
+    }
+}
+
+/// Follows Analyze until the stream breaks.
+pub(super) async fn assessments(analyze: Analyze, events: mpsc::Sender<Event>, clock: SharedClock) -> Result<(), FeedError> {
+    let followed = follow_analyze(&analyze, &events, &clock).await;
+    let away = Err("Analyze cannot be reached".to_owned());
+    events.send(Event::Link(Link::Analyze, away)).await?;
+    followed
+}
+
+async fn follow_analyze(analyze: &Analyze, events: &mpsc::Sender<Event>, clock: &SharedClock) -> Result<(), FeedError> {
+    let mut stream = analyze.watch_assessments(Vec::new()).await?;
+    events.send(Event::Link(Link::Analyze, Ok(()))).await?;
+    while let Some(assessment) = stream.next().await? {
+        events.send(Event::Assessment(Box::new(assessment), clock.monotonic())).await?;
+    }
+    Err(FeedError::Closed("the stream of assessments"))
+}
+
+/// Reads Knowledge's lists, then follows its changes until the stream breaks or the revision is no longer kept.
+pub(super) async fn knowledge(knowledge: Knowledge, events: mpsc::Sender<Event>) -> Result<(), FeedError> {
+    let followed = follow_knowledge(&knowledge, &events).await;
+    let away = Err("Knowledge cannot be reached".to_owned());
+    events.send(Event::Link(Link::Knowledge, away)).await?;
+    followed
+}
+
+async fn follow_knowledge(knowledge: &Knowledge, events: &mpsc::Sender<Event>) -> Result<(), FeedError> {
+    // The oldest list is read first and followed from: what the later ones know already is skipped by its own revision.
+    let declared = knowledge.list_declared(None, "", "").await?;
+    let directives = knowledge.list_directives(None, &[], DIRECTIVES_MAX).await?.directives;
+    let (actuators, pause) = (live_actuators(knowledge).await?, knowledge.get_pause().await?);
+    let mut changes = knowledge.watch_changes(declared.revision).await?;
+    let lists = Update::Lists { documents: declared.documents, directives, actuators, pause };
+    events.send(Event::Knowledge(lists)).await?;
+    events.send(Event::Link(Link::Knowledge, Ok(()))).await?;
+    let mut actuators_due = tokio::time::interval(ACTUATORS_INTERVAL);
+    loop {
+        tokio::select! {
+            change = changes.next() => match change?.map(|change| change.event) {
+                Some(ChangeEvent::Compacted) => return Err(FeedError::Compacted),
+                Some(change) => events.send(Event::Knowledge(Update::Change(change))).await?,
+                None => return Err(FeedError::Closed("the stream of changes")),
+            },
+            _ = actuators_due.tick() => {
+                let actuators = live_actuators(knowledge).await?;
+                events.send(Event::Knowledge(Update::Actuators(actuators))).await?;
+            }
+        }
+    }
+}
+
+async fn live_actuators(knowledge: &Knowledge) -> Result<Vec<ActuatorSpec>, FeedError> {
+    let records = knowledge.list_actuators(true).await?;
+    Ok(records.into_iter().filter(|record| record.live).map(|record| record.actuator).collect())
+}

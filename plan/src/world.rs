@@ -1,0 +1,289 @@
+//! Everything that Plan knows at one moment, kept from the feeds of Analyze and Knowledge. Lost with the process, and read
+//! again at the next start.
+
+use crate::{
+    data::is_whole,
+    history::History,
+    input::{Incoming, NamedPolicy, Outgoing, PlanInput, PolicyView},
+    ledger::Ledger,
+};
+use jiff::Timestamp;
+use proto::model::{
+    ActuatorSpec, Assessment, Declared, DeclaredKind, DeclaredSpec, DirectiveKind, Objective, PauseState, PolicySpec,
+    ResourceId, ResourceKind, ServiceSpec,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+type Key = (DeclaredKind, String, String);
+
+/// What is known.
+#[derive(Debug)]
+pub struct World {
+    documents: BTreeMap<Key, Declared>,
+    services: BTreeMap<ResourceId, Node>,
+    assessments: BTreeMap<ResourceId, Arc<Assessment>>,
+    last_good: BTreeMap<ResourceId, Arc<Assessment>>,
+    histories: BTreeMap<ResourceId, History>,
+    no_history: History,
+    /// The directives.
+    pub ledger: Ledger,
+    /// Live actuators.
+    pub actuators: Vec<ActuatorSpec>,
+    /// The kill switch.
+    pub pause: PauseState,
+}
+
+/// A declared service with all that belongs to it.
+#[derive(Debug, Default)]
+struct Node {
+    objective: Option<Objective>,
+    policies: Vec<(String, Arc<PolicySpec>)>,
+    /// Edge and callee.
+    outgoing: Vec<(ResourceId, ResourceId)>,
+    /// Edge and caller.
+    incoming: Vec<(ResourceId, ResourceId)>,
+}
+
+impl World {
+    /// Nothing is known yet.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            documents: BTreeMap::new(),
+            services: BTreeMap::new(),
+            assessments: BTreeMap::new(),
+            last_good: BTreeMap::new(),
+            histories: BTreeMap::new(),
+            no_history: History::default(),
+            ledger: Ledger::default(),
+            actuators: Vec::new(),
+            pause: PauseState::never(now),
+        }
+    }
+
+    /// Every declared service.
+    pub fn services(&self) -> impl Iterator<Item = &ResourceId> {
+        self.services.keys()
+    }
+
+    /// Replaces all declared documents.
+    pub fn replace_documents(&mut self, documents: Vec<Declared>) {
+        self.documents = documents.into_iter().map(|document| (key(&document), document)).collect();
+        self.link();
+    }
+
+    /// Takes in an applied document; older versions of what is known change nothing.
+    pub fn apply(&mut self, document: Declared) {
+        let key = key(&document);
+        if self.documents.get(&key).is_none_or(|known| known.version <= document.version) {
+            self.documents.insert(key, document);
+            self.link();
+        }
+    }
+
+    /// Takes out a deleted document.
+    pub fn delete(&mut self, kind: DeclaredKind, namespace: &str, name: &str) {
+        if self.documents.remove(&(kind, namespace.to_owned(), name.to_owned())).is_some() {
+            self.link();
+        }
+    }
+
+    /// Takes in an assessment; older ones than the one at hand change nothing.
+    pub fn assess(&mut self, assessment: Assessment) {
+        let resource = assessment.resource.clone();
+        if self.assessments.get(&resource).is_some_and(|known| known.at > assessment.at) {
+            return;
+        }
+        let assessment = Arc::new(assessment);
+        if resource.kind() == ResourceKind::Service {
+            self.histories.entry(resource.clone()).or_default().observe(&assessment);
+            if is_whole(&assessment) {
+                self.last_good.insert(resource.clone(), assessment.clone());
+            }
+        }
+        self.assessments.insert(resource, assessment);
+    }
+
+    /// The services whose plans look at this resource.
+    pub fn affected_by(&self, resource: &ResourceId) -> BTreeSet<ResourceId> {
+        let mut found = BTreeSet::new();
+        if let Some((caller, callee)) = resource.edge_ends() {
+            let ends = [caller, callee].map(|name| ResourceId::service(resource.namespace(), name));
+            found.extend(ends.into_iter().flatten());
+        }
+        if let Some(node) = self.services.get(resource) {
+            found.insert(resource.clone());
+            found.extend(node.outgoing.iter().chain(&node.incoming).map(|(_, other)| other.clone()));
+        }
+        found.retain(|service| self.services.contains_key(service));
+        found
+    }
+
+    /// What the service is planned from; `None` when it is not declared.
+    pub fn input(&self, service: &ResourceId) -> Option<PlanInput<'_>> {
+        let (service, node) = self.services.get_key_value(service)?;
+        let assessment = |resource: &ResourceId| self.assessments.get(resource).map(AsRef::as_ref);
+        let outgoing = node.outgoing.iter().map(|(edge, callee)| Outgoing {
+            edge,
+            assessment: assessment(edge),
+            line: self.ledger.line(edge, DirectiveKind::SetBreaker),
+            callee,
+            callee_assessment: assessment(callee),
+            callee_scale: self.policy(callee).and_then(|policy| policy.scale.as_ref().map(|scale| (scale, policy.autonomy))),
+            callee_line: self.ledger.line(callee, DirectiveKind::Scale),
+        });
+        let incoming = node.incoming.iter().map(|(edge, caller)| Incoming {
+            edge,
+            assessment: assessment(edge),
+            line: self.ledger.line(edge, DirectiveKind::SetBreaker),
+            caller,
+            caller_assessment: assessment(caller),
+        });
+        Some(PlanInput {
+            service,
+            policy: node.policy(),
+            objective: node.objective,
+            assessment: assessment(service),
+            last_good: self.last_good.get(service).map(AsRef::as_ref),
+            history: self.histories.get(service).unwrap_or(&self.no_history),
+            scale_line: self.ledger.line(service, DirectiveKind::Scale),
+            outgoing: outgoing.collect(),
+            incoming: incoming.collect(),
+            actuators: &self.actuators,
+            pause: &self.pause,
+        })
+    }
+
+    fn policy(&self, service: &ResourceId) -> Option<&PolicySpec> {
+        match self.services.get(service)?.policy() {
+            PolicyView::One(policy) => Some(policy.spec),
+            PolicyView::None | PolicyView::Conflicting(..) => None,
+        }
+    }
+
+    /// Builds the services anew from the documents, and forgets what belongs to none of them.
+    fn link(&mut self) {
+        let mut services: BTreeMap<ResourceId, Node> = BTreeMap::new();
+        for document in self.documents.values() {
+            if let (DeclaredSpec::Service(spec), Ok(service)) = (&document.spec, document.service_id()) {
+                services.entry(service).or_default().objective = spec.objective;
+            }
+        }
+        for document in self.documents.values() {
+            let Some(node) = document.service_id().ok().and_then(|service| services.get_mut(&service)) else { continue };
+            match &document.spec {
+                DeclaredSpec::Policy(policy) => node.policies.push((document.name.clone(), Arc::new((**policy).clone()))),
+                DeclaredSpec::Slo(slo) => node.objective = Some(slo.objective),
+                DeclaredSpec::Service(spec) => link_edges(&mut services, document, spec),
+            }
+        }
+        let known = |resource: &ResourceId| match resource.edge_ends() {
+            Some((caller, _)) => {
+                ResourceId::service(resource.namespace(), caller).is_ok_and(|caller| services.contains_key(&caller))
+            }
+            None => services.contains_key(resource),
+        };
+        self.assessments.retain(|resource, _| known(resource));
+        self.last_good.retain(|resource, _| known(resource));
+        self.histories.retain(|resource, _| known(resource));
+        self.services = services;
+    }
+}
+
+impl Node {
+    fn policy(&self) -> PolicyView<'_> {
+        match self.policies.as_slice() {
+            [] => PolicyView::None,
+            [(name, spec)] => PolicyView::One(NamedPolicy { name, spec }),
+            [(one, _), (other, _), ..] => PolicyView::Conflicting(one, other),
+        }
+    }
+}
+
+fn link_edges(services: &mut BTreeMap<ResourceId, Node>, document: &Declared, spec: &ServiceSpec) {
+    let Ok(caller) = document.service_id() else { return };
+    for called in &spec.edges {
+        let edge = ResourceId::edge(&document.namespace, &document.name, &called.callee);
+        let callee = ResourceId::service(&document.namespace, &called.callee);
+        let (Ok(edge), Ok(callee)) = (edge, callee) else { continue };
+        if let Some(node) = services.get_mut(&callee) {
+            node.incoming.push((edge.clone(), caller.clone()));
+        }
+        if let Some(node) = services.get_mut(&caller) {
+            node.outgoing.push((edge, callee));
+        }
+    }
+}
+
+fn key(document: &Declared) -> Key {
+    (document.kind(), document.namespace.clone(), document.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::model::Quality;
+    use crate::fixtures::{Plant, at, policy_document, service, service_assessment, service_document};
+
+    #[test]
+    fn change_of_one_end_wakes_the_other() {
+        let plant = Plant::new();
+        let names = |resource: &str| {
+            let affected = plant.world.affected_by(&resource.parse().unwrap());
+            affected.iter().map(|service| service.name().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names("service:staging/inventory"), "catalog inventory");
+        assert_eq!(names("edge:staging/catalog->inventory"), "catalog inventory");
+        assert_eq!(names("edge:staging/catalog->gone"), "catalog");
+        assert_eq!(names("service:staging/gone"), "");
+    }
+
+    #[test]
+    fn two_policies_for_one_service_are_a_conflict() {
+        let mut world = World::new(at(0));
+        world.replace_documents(vec![service_document("catalog", &[])]);
+        assert_eq!(world.input(&service("catalog")).unwrap().policy, PolicyView::None);
+        world.apply(policy_document("b", "catalog"));
+        assert!(matches!(world.input(&service("catalog")).unwrap().policy, PolicyView::One(policy) if policy.name == "b"));
+        world.apply(policy_document("a", "catalog"));
+        assert_eq!(world.input(&service("catalog")).unwrap().policy, PolicyView::Conflicting("a", "b"));
+        world.delete(DeclaredKind::Policy, "staging", "a");
+        assert!(matches!(world.input(&service("catalog")).unwrap().policy, PolicyView::One(_)));
+    }
+
+    #[test]
+    fn older_version_of_a_document_changes_nothing() {
+        let mut world = World::new(at(0));
+        let mut newer = service_document("catalog", &["inventory"]);
+        newer.version = 2;
+        world.apply(newer);
+        world.apply(service_document("catalog", &[]));
+        assert_eq!(world.input(&service("catalog")).unwrap().outgoing.len(), 1);
+    }
+
+    #[test]
+    fn older_assessment_changes_nothing_and_bad_data_keeps_the_last_good() {
+        let mut world = World::new(at(0));
+        world.replace_documents(vec![service_document("catalog", &[])]);
+        world.assess(service_assessment("catalog", 10, &[("load", 5.0)]));
+        world.assess(service_assessment("catalog", 9, &[("load", 9.0)]));
+        let mut unknown = service_assessment("catalog", 11, &[]);
+        unknown.data.quality = Quality::Unknown;
+        world.assess(unknown);
+        let input = world.input(&service("catalog")).unwrap();
+        assert_eq!(input.assessment.unwrap().at, at(11));
+        assert_eq!(input.last_good.unwrap().value("load"), Some(5.0));
+    }
+
+    #[test]
+    fn deleted_service_is_forgotten() {
+        let mut world = World::new(at(0));
+        world.replace_documents(vec![service_document("catalog", &[])]);
+        world.assess(service_assessment("catalog", 10, &[("load", 5.0)]));
+        world.delete(DeclaredKind::Service, "staging", "catalog");
+        assert!(world.input(&service("catalog")).is_none());
+        assert!(world.assessments.is_empty() && world.histories.is_empty() && world.last_good.is_empty());
+    }
+}

@@ -1,0 +1,255 @@
+//! The two lanes to the database: the ledger, where every write gets a revision, and bulk, for feedback and outcomes, so that
+//! 50,000 feedback signals a second do not stand before a directive.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chassis::SharedClock;
+use futures::future::BoxFuture;
+use proto::{
+    model::{FeedbackSignal, Outcome},
+    wire::{self, change::Change as Event},
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::batch::{self, Answer, Batch, Command, Emitted, Moved, Proposed, Writes};
+use crate::error::Error;
+use crate::hub::Hub;
+use crate::lane::{Execute, Lane};
+use crate::metrics::Metrics;
+use crate::store::{self, LedgerTx};
+
+/// Directives whose immutable part is remembered, twice: a life of 1 s at 2,000 a second. About 2 × 2,048 × 4 KB = 16 MB.
+const BODIES: usize = 2_048;
+
+/// Writes the ledger.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) pool: PgPool,
+    pub(crate) clock: SharedClock,
+    pub(crate) hub: Arc<Hub>,
+    /// This instance, so that it knows its own notifications.
+    pub(crate) sender: Uuid,
+    pub(crate) metrics: Metrics,
+    pub(crate) bodies: Bodies,
+}
+
+impl Execute for Ledger {
+    type Command = Command;
+    type Answer = Answer;
+    const GROUP_ROWS: usize = 4_096;
+
+    fn rows(command: &Command) -> usize {
+        command.rows()
+    }
+
+    async fn execute(&mut self, commands: &[&Command]) -> Result<Vec<Answer>, Error> {
+        let now = self.clock.now();
+        let mut tx = LedgerTx::begin(&self.pool, now).await?;
+        let (ids, keys) = batch::needed(commands.iter().copied());
+        let loaded = store::directive::load(tx.connection(), &ids, &keys).await?;
+        let mut batch = Batch::new(loaded, tx.revision(), now);
+        let answers: Vec<Answer> = commands.iter().map(|command| batch.run(command)).collect();
+        let writes = batch.finish();
+        self.write(tx, &writes).await?;
+        answers.iter().for_each(|answer| self.count(answer));
+        Ok(answers)
+    }
+}
+
+impl Ledger {
+    async fn write(&mut self, mut tx: LedgerTx, writes: &Writes) -> Result<(), Error> {
+        if writes.emitted.is_empty() {
+            return Ok(());
+        }
+        self.remember_bodies(&mut tx, writes).await?;
+        for emitted in &writes.emitted {
+            let directive =
+                self.bodies.get(emitted.id).ok_or(Error::Inconsistent("a directive without a body"))?;
+            tx.emit(|revision| event(emitted, directive, revision));
+        }
+        store::directive::write(tx.connection(), writes).await?;
+        let resources: Vec<String> =
+            writes.inserted.iter().map(|(known, _)| known.key.resource.to_string()).collect();
+        store::resource::seen(&mut tx, resources).await?;
+        self.commit(tx).await
+    }
+
+    /// Loads what is not remembered. A batch that is rolled back leaves bodies behind that were never stored; they are
+    /// never asked for.
+    async fn remember_bodies(&mut self, tx: &mut LedgerTx, writes: &Writes) -> Result<(), Error> {
+        self.bodies.turn();
+        for (known, body) in &writes.inserted {
+            self.bodies.put(known.stored.id, body.clone());
+        }
+        let missing: Vec<Uuid> = writes.moved.keys().copied().filter(|id| !self.bodies.touch(*id)).collect();
+        if !missing.is_empty() {
+            for (id, body) in store::directive::bodies(tx.connection(), &missing).await? {
+                self.bodies.put(id, body);
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, tx: LedgerTx) -> Result<(), Error> {
+        let changes = tx.commit(self.sender).await?;
+        self.hub.publish(changes);
+        self.metrics.revision.set(store::signed(self.hub.newest()));
+        Ok(())
+    }
+
+    fn count(&self, answer: &Answer) {
+        match answer {
+            Answer::Propose(proposed) => {
+                let verdict = match proposed.verdict {
+                    wire::ProposeVerdict::Accepted => "accepted",
+                    wire::ProposeVerdict::AlreadyStored => "already_stored",
+                    wire::ProposeVerdict::StaleGeneration => "stale_generation",
+                    wire::ProposeVerdict::UnderWay => "under_way",
+                    wire::ProposeVerdict::Unspecified => "unspecified",
+                };
+                self.metrics.proposals.with_label_values(&[verdict]).inc();
+            }
+            Answer::Transitions(moved) => {
+                let recorded = moved.iter().filter(|moved| moved.recorded).count() as u64;
+                self.metrics.transitions.with_label_values(&["recorded"]).inc_by(recorded);
+                self.metrics
+                    .transitions
+                    .with_label_values(&["refused"])
+                    .inc_by(moved.len() as u64 - recorded);
+            }
+        }
+    }
+}
+
+fn event(emitted: &Emitted, directive: &wire::Directive, revision: u64) -> Event {
+    Event::Directive(wire::DirectiveRecord {
+        directive: Some(directive.clone()),
+        state: emitted.state.into(),
+        revision,
+        changed_at_unix_ms: emitted.changed_at.as_millisecond(),
+        history: Vec::new(),
+        detail: emitted.detail.clone(),
+    })
+}
+
+impl Lane<Ledger> {
+    /// Offers a directive.
+    pub(crate) async fn propose(&self, directive: proto::model::Directive) -> Result<Proposed, Error> {
+        match self.ask(Command::Propose(Box::new(directive))).await? {
+            Answer::Propose(proposed) => Ok(proposed),
+            Answer::Transitions(_) => Err(Error::Inconsistent("an answer to another question")),
+        }
+    }
+
+    /// Moves directives.
+    pub(crate) async fn transitions(
+        &self,
+        transitions: Vec<proto::model::Transition>,
+    ) -> Result<Vec<Moved>, Error> {
+        match self.ask(Command::Transitions(transitions)).await? {
+            Answer::Transitions(moved) => Ok(moved),
+            Answer::Propose(_) => Err(Error::Inconsistent("an answer to another question")),
+        }
+    }
+
+    /// Anything else that changes the ledger, in a transaction of its own.
+    pub(crate) async fn transact<T, W>(&self, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: for<'t> FnOnce(&'t mut LedgerTx) -> BoxFuture<'t, Result<T, Error>> + Send + 'static,
+    {
+        self.alone(move |ledger| {
+            Box::pin(async move {
+                let mut tx = LedgerTx::begin(&ledger.pool, ledger.clock.now()).await?;
+                let answer = work(&mut tx).await?;
+                ledger.commit(tx).await?;
+                Ok(answer)
+            })
+        })
+        .await
+    }
+}
+
+/// The immutable parts of the directives moved last: two maps, the older of which is dropped when the younger is full.
+#[derive(Debug, Default)]
+pub(crate) struct Bodies {
+    young: HashMap<Uuid, wire::Directive>,
+    old: HashMap<Uuid, wire::Directive>,
+}
+
+impl Bodies {
+    /// Drops the older half when the younger is full; called between batches, so that a batch finds all it put.
+    fn turn(&mut self) {
+        if self.young.len() >= BODIES {
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
+
+    fn put(&mut self, id: Uuid, body: wire::Directive) {
+        self.young.insert(id, body);
+    }
+
+    /// Whether it is remembered; then it stays for longer.
+    fn touch(&mut self, id: Uuid) -> bool {
+        if let Some(body) = self.old.remove(&id) {
+            self.young.insert(id, body);
+        }
+        self.young.contains_key(&id)
+    }
+
+    fn get(&self, id: Uuid) -> Option<&wire::Directive> {
+        self.young.get(&id)
+    }
+}
+
+/// Writes feedback signals and outcomes.
+#[derive(Debug)]
+pub(crate) struct Bulk {
+    pub(crate) pool: PgPool,
+    pub(crate) metrics: Metrics,
+}
+
+/// What the bulk lane stores.
+#[derive(Debug)]
+pub(crate) enum Load {
+    Feedback(Vec<FeedbackSignal>),
+    Outcomes(Vec<Outcome>),
+}
+
+impl Execute for Bulk {
+    type Command = Load;
+    /// How many rows were new.
+    type Answer = u64;
+    const GROUP_ROWS: usize = 20_000;
+
+    fn rows(command: &Load) -> usize {
+        match command {
+            Load::Feedback(signals) => signals.len(),
+            Load::Outcomes(outcomes) => outcomes.len(),
+        }
+    }
+
+    async fn execute(&mut self, commands: &[&Load]) -> Result<Vec<u64>, Error> {
+        let mut tx = self.pool.begin().await.map_err(Error::sql("begin to write"))?;
+        let (mut outcomes, mut signals) = (Vec::new(), Vec::<&[FeedbackSignal]>::new());
+        for load in commands {
+            match load {
+                Load::Outcomes(more) => {
+                    outcomes.extend(more);
+                    signals.push(&[]);
+                }
+                Load::Feedback(more) => signals.push(more),
+            }
+        }
+        store::outcome::insert(&mut tx, &outcomes).await?;
+        let stored = store::feedback::insert(&mut tx, &signals).await?;
+        tx.commit().await.map_err(Error::sql("commit"))?;
+        let new: u64 = stored.iter().sum();
+        let all: u64 = signals.iter().map(|signals| signals.len() as u64).sum();
+        self.metrics.feedback.with_label_values(&["stored"]).inc_by(new);
+        self.metrics.feedback.with_label_values(&["repeated"]).inc_by(all - new);
+        Ok(stored)
+    }
+}

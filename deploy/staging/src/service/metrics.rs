@@ -163,7 +163,9 @@ impl Metrics {
         for code in ["200", "500", "502", "503"] {
             self.requests.with_label_values(&[self.role.name(), code]);
         }
+        self.duration.with_label_values(&[self.role.name()]);
         if let Some(callee) = self.role.callee() {
+            self.upstream_duration.with_label_values(&[self.role.name(), callee.name()]);
             for outcome in [UpstreamOutcome::Success, UpstreamOutcome::Failure, UpstreamOutcome::Rejected] {
                 self.upstream.with_label_values(&[self.role.name(), callee.name(), outcome.name()]);
             }

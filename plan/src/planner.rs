@@ -225,3 +225,6 @@ fn reductions_forbidden(kind: DirectiveKind, situation: &Situation<'_>) -> Optio
 fn data_forbids(input: &PlanInput<'_>, now: Timestamp) -> Option<String> {
     Data::of(input.assessment, input.last_good, now).fault().or_else(|| hidden_load(input, now))
 }
+
+#[cfg(test)]
+mod tests;

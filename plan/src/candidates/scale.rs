@@ -60,8 +60,10 @@ struct Basis<'a> {
     follows_last_good: Option<Duration>,
     replicas: Replicas,
     demand: Demand,
-    /// Replicas for the planned load, at least the policy's minimum.
+    /// Replicas for the planned load, never fewer than now and at least the policy's minimum.
     wanted: u32,
+    /// Replicas without which something would go unserved.
+    needed: u32,
     /// Replicas for the whole window, at least the minimum and at most the maximum.
     lasting: u32,
 }
@@ -84,10 +86,16 @@ pub fn survey(input: &PlanInput<'_>, policy: &PolicySpec, data: &Data<'_>, now: 
         return Survey::nothing("nothing is changed: the load is unknown");
     };
     let wanted = wanted(&demand, scale, replicas);
-    let lasting = demand.lasting_need.map_or(replicas.current, |need| count(need.ceil()));
+    let lasting = demand.lasting_need.map_or(replicas.current, rounded_up);
     let lasting = lasting.clamp(scale.minimum_replicas, scale.maximum_replicas);
-    let basis = Basis { input, policy: scale, seen, follows_last_good, replicas, demand, wanted, lasting };
+    let needed = if wanted > replicas.current { wanted } else { rounded_up(demand.need.unwrap_or(0.0)).min(replicas.current) };
+    let basis = Basis { input, policy: scale, seen, follows_last_good, replicas, demand, wanted, needed, lasting };
     basis.survey(policy, now)
+}
+
+/// Whole replicas; a need that is above a whole number only by rounding does not cost one more.
+fn rounded_up(need: f64) -> u32 {
+    count((need - 1e-6).ceil())
 }
 
 /// Replicas for what comes, or the current ones when nothing more is needed.
@@ -96,7 +104,7 @@ fn wanted(demand: &Demand, policy: &ScalePolicy, replicas: Replicas) -> u32 {
     let pressed = (demand.saturated || demand.violated) && demand.explained.is_none();
     let need = demand.need.unwrap_or(0.0);
     let tolerated = f64::from(current) * if pressed { 1.0 } else { 1.0 + TOLERANCE };
-    let by_load = if need > tolerated { count(need.ceil()) } else { 0 };
+    let by_load = if need > tolerated { rounded_up(need) } else { 0 };
     // With every worker busy and the objective missed, whatever the arithmetic says is too little.
     let forced = demand.saturated && demand.violated && demand.explained.is_none();
     let by_trouble = if forced { current.saturating_add(1) } else { 0 };
@@ -129,7 +137,7 @@ impl Basis<'_> {
     }
 
     fn cost(&self, replicas: u32) -> Cost {
-        Cost::of_replicas(replicas, self.replicas.current, self.wanted, self.lasting)
+        Cost::of_replicas(replicas, self.replicas.current, self.needed, self.lasting)
     }
 
     /// The window must have been watched whole, else its maximum is not known.

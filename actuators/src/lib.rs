@@ -1,1 +1,18 @@
-//! Placeholder page; filled in the next commit.
+#![doc = include_str!("../README.md")]
+//! In reading order: the trait to implement (`actuator`), what runs it (`runner`), where generations are kept when there is
+//! no better place (`generations`), and the actuators that we ship.
+
+pub mod actuator;
+pub mod generations;
+
+mod desk;
+mod report;
+pub mod runner;
+mod session;
+
+pub mod breaker;
+pub mod process;
+
+pub use actuator::{Actuator, ApplyOutcome};
+pub use generations::FileGenerations;
+pub use runner::{RunError, Runner};

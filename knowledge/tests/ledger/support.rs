@@ -74,7 +74,6 @@ pub fn url(database: &PgConnectOptions) -> String {
 /// A running Knowledge with its client.
 pub struct Lab {
     pub ctx: Context,
-    pub handle: Handle,
     pub knowledge: Knowledge,
     pub database: PgConnectOptions,
 }
@@ -104,7 +103,7 @@ pub async fn on(database: PgConnectOptions) -> Lab {
     let ctx = Context::system();
     let handle = knowledge::start(config(&database), ctx.clone()).await.unwrap();
     let knowledge = client(&handle);
-    Lab { ctx, handle, knowledge, database }
+    Lab { ctx, knowledge, database }
 }
 
 pub fn client(handle: &Handle) -> Knowledge {

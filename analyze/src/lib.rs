@@ -1,1 +1,21 @@
-//! Placeholder page; filled in the next commit.
+//! Analyze: samples in, assessments out. It learns online what is normal for each signal, tracks objectives and their error
+//! budgets, learns what a replica can take, and tells as symptoms what is wrong. See README.md for the whole.
+
+pub mod learn;
+
+pub mod detect;
+
+pub mod capacity;
+pub mod slo;
+pub mod symptom;
+
+pub mod engine;
+pub mod snapshot;
+
+pub mod config;
+pub mod grpc;
+pub mod metrics;
+pub mod service;
+
+pub use config::Config;
+pub use service::{Handle, StartError, start};

@@ -1,0 +1,40 @@
+//! Detectors: each scores one sample against what it has learned, and learns from it afterwards.
+
+pub mod residual;
+
+pub use residual::ResidualDetector;
+
+use jiff::Timestamp;
+use proto::model::{Quality, SignalKind};
+
+/// One known sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading {
+    /// Finite.
+    pub value: f64,
+    /// Good or partial: unknown samples have no value and reach no detector.
+    pub quality: Quality,
+    /// What the number means.
+    pub kind: SignalKind,
+}
+
+/// What one detector says of one sample.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Evidence {
+    /// 0 when it is just as expected, 0.5 at the limit, towards 1 far beyond.
+    pub score: f64,
+    /// `None` while learning.
+    pub expected: Option<f64>,
+    /// `None` while there is no threshold.
+    pub lower: Option<f64>,
+    /// `None` while there is no threshold.
+    pub upper: Option<f64>,
+    /// Outside the band.
+    pub deviating: bool,
+}
+
+/// Judges samples in the order of their time. Each is judged by earlier ones only.
+pub trait Detector {
+    /// Judges, then learns.
+    fn observe(&mut self, at: Timestamp, sample: Reading) -> Evidence;
+}

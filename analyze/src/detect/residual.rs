@@ -1,0 +1,288 @@
+//! The first detector: the distance of a sample from its local level, held against learned limits.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proto::model::{Quality, SignalKind, Threshold, ThresholdState};
+
+use super::{Detector, Evidence, Reading};
+use crate::learn::threshold::Step;
+use crate::learn::{Level, Limits, Residuals, Settings, Versions, minimum_effect};
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
+/// What a deviating sample counts when learning: an hour of them at 1 s weighs as much as 7 normal ones.
+const DEVIATING_WEIGHT: f64 = 1.0 / 512.0;
+/// A single deviating sample counts whole while no more than this share of late ones deviated: it is the tail to be learned.
+const DEVIATING_SHARE_MAX: f64 = 0.02;
+/// Samples over which that share is taken.
+const SHARE_SAMPLES: f64 = 500.0;
+/// A residual is learned as at most this many times its limit, so that one absurd value does not widen the limits at a stroke.
+const LIMITS_MAX: f64 = 4.0;
+/// Samples over which coverage is measured.
+const COVERAGE_SAMPLES: f64 = 10_000.0;
+/// Samples over which the recent mean is taken, to which the level jumps when a shift has become the normal state.
+const RECENT_SAMPLES: f64 = 32.0;
+/// A shift that lasts this long is the new normal state,
+const REGIME: Duration = Duration::from_secs(6 * 3_600);
+/// but never one of fewer samples,
+const REGIME_SAMPLES_MIN: u32 = 360;
+/// or one that needs more.
+const REGIME_SAMPLES_MAX: u32 = 21_600;
+/// What was learned before counts this much then.
+const REGIME_FADE: f64 = 0.05;
+/// How often the range of the residuals is looked after: often while they are few, then every 256 samples.
+const RECENTRE_EARLY: u64 = 16;
+const RECENTRE_LATE: u64 = 256;
+
+/// The learner of one signal, and its judge.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ResidualDetector {
+    level: Level,
+    residuals: Residuals,
+    versions: Versions,
+    samples: u64,
+    coverage: f64,
+    judged: u64,
+    deviating_share: f64,
+    run: u32,
+    recent: f64,
+    first_at: Option<Timestamp>,
+    last_at: Option<Timestamp>,
+    step: Option<Step>,
+}
+
+/// What a new version rests on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Proposal {
+    /// Its number.
+    pub generation: u64,
+    /// Its limits.
+    pub limits: Limits,
+    /// Expected value now.
+    pub level: f64,
+    /// Samples behind it.
+    pub samples: u64,
+    /// Share of judged samples inside the limits.
+    pub coverage: f64,
+    /// What the limits were set for.
+    pub probability: f64,
+    /// First and last sample behind it.
+    pub evidence: (Option<Timestamp>, Option<Timestamp>),
+}
+
+/// What learning did in the background of one sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Learned {
+    /// A new version is in force and should be recorded.
+    Version(Proposal),
+    /// A candidate failed its shadow run.
+    Discarded,
+}
+
+impl Detector for ResidualDetector {
+    fn observe(&mut self, at: Timestamp, sample: Reading) -> Evidence {
+        let evidence = self.judge(sample);
+        // A partial value describes only some of the sources: learning from it would make absence normal.
+        if sample.quality == Quality::Good {
+            self.learn(at, sample, &evidence);
+        }
+        evidence
+    }
+}
+
+impl ResidualDetector {
+    /// Holds a sample against the version in force, without learning.
+    #[must_use]
+    pub fn judge(&self, sample: Reading) -> Evidence {
+        let Reading { value, quality, kind } = sample;
+        let Some(expected) = self.level.expected() else { return Evidence::default() };
+        let effect = minimum_effect(kind, expected);
+        let Some(threshold) = self.versions.in_force() else {
+            return Evidence { expected: Some(expected), ..Evidence::default() };
+        };
+        let (lower, upper) = threshold.band(expected, effect);
+        // A sum over some of the sources is low because the others are missing.
+        let sums_some = quality == Quality::Partial && matches!(kind, SignalKind::Rate | SignalKind::Gauge);
+        let deviating = value > upper || (value < lower && !sums_some);
+        let room = if value >= expected { upper - expected } else { expected - lower };
+        let ratio = (value - expected).abs() / room.max(effect);
+        let score = ratio / (1.0 + ratio);
+        Evidence { score, expected: Some(expected), lower: Some(lower), upper: Some(upper), deviating }
+    }
+
+    /// The band that the next sample will meet.
+    #[must_use]
+    pub fn band(&self, kind: SignalKind) -> Evidence {
+        let expected = self.level.expected();
+        let band = expected.zip(self.versions.in_force()).map(|(expected, threshold)| {
+            let (lower, upper) = threshold.band(expected, minimum_effect(kind, expected));
+            Evidence { lower: Some(lower), upper: Some(upper), ..Evidence::default() }
+        });
+        Evidence { expected, ..band.unwrap_or_default() }
+    }
+
+    /// Looks after the versions of the threshold; call it after each judged sample.
+    pub fn propose(&mut self, at: Timestamp, interval: Duration, settings: &Settings) -> Option<Learned> {
+        let probability = settings.false_alarm_probability(interval);
+        let mut step = self.step.take();
+        if self.accept_regime(interval) {
+            self.versions.reconsider(at);
+        }
+        if step.is_none()
+            && self.run == 0
+            && self.samples >= settings.warm_up_samples
+            && self.versions.is_due(at)
+        {
+            let limits = self.limits(probability);
+            step = self.versions.consider(at, &limits, settings);
+        }
+        match step? {
+            Step::Discarded => Some(Learned::Discarded),
+            Step::Promoted => {
+                let version = self.versions.in_force()?;
+                let limits =
+                    Limits { lower: version.lower, upper: version.upper, ..self.limits(probability) };
+                Some(Learned::Version(Proposal {
+                    generation: version.generation,
+                    limits,
+                    level: self.level.expected()?,
+                    samples: self.samples,
+                    coverage: self.coverage,
+                    probability,
+                    evidence: (self.first_at, self.last_at),
+                }))
+            }
+        }
+    }
+
+    /// Follows what Knowledge says of a version; true if that changed anything.
+    pub fn review(&mut self, version: &Threshold) -> bool {
+        self.versions.review(version)
+    }
+
+    /// Samples learned from.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Share of judged samples inside the band; 0 while none was judged.
+    #[must_use]
+    pub fn coverage(&self) -> f64 {
+        self.coverage.clamp(0.0, 1.0)
+    }
+
+    /// Robust scale of the residual, never below a fifth of what is worth a word.
+    #[must_use]
+    pub fn scale(&self, kind: SignalKind) -> Option<f64> {
+        let expected = self.level.expected()?;
+        Some(self.residuals.scale().max(minimum_effect(kind, expected) / 5.0))
+    }
+
+    /// Where the threshold stands.
+    #[must_use]
+    pub fn state(&self) -> ThresholdState {
+        self.versions.state()
+    }
+
+    /// Number of the version in force; 0 when there is none.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.versions.in_force().map_or(0, |version| version.generation)
+    }
+
+    fn limits(&self, probability: f64) -> Limits {
+        let limits = self.residuals.limits(probability);
+        let effect = self.level.expected().map_or(0.0, |level| minimum_effect(SignalKind::Gauge, level));
+        Limits { scale: limits.scale.max(effect / 5.0), ..limits }
+    }
+
+    fn learn(&mut self, at: Timestamp, sample: Reading, evidence: &Evidence) {
+        let expected = self.level.expected().unwrap_or(sample.value);
+        let effect = minimum_effect(sample.kind, expected);
+        let residual = sample.value - expected;
+        if let (Some(lower), Some(upper)) = (evidence.lower, evidence.upper) {
+            self.judged = self.judged.saturating_add(1);
+            let share = 1.0 / COVERAGE_SAMPLES.min(self.judged as f64);
+            self.coverage += share * (f64::from(!evidence.deviating) - self.coverage);
+            self.step = self.versions.shadow(residual, effect, evidence.deviating);
+            let reach = ((lower - expected) * LIMITS_MAX, (upper - expected) * LIMITS_MAX);
+            let weight = self.weight(evidence.deviating);
+            self.residuals.add(residual.clamp(reach.0.min(0.0), reach.1.max(0.0)), weight);
+            self.level.update(sample.value, weight, effect);
+        } else {
+            self.residuals.add(residual, 1.0);
+            self.level.update(sample.value, 1.0, effect);
+        }
+        self.samples = self.samples.saturating_add(1);
+        let every = if self.samples < RECENTRE_LATE { RECENTRE_EARLY } else { RECENTRE_LATE };
+        if self.samples.is_multiple_of(every) {
+            self.residuals.recentre();
+        }
+        self.recent += (sample.value - self.recent) / RECENT_SAMPLES.min(self.samples as f64);
+        self.first_at.get_or_insert(at);
+        self.last_at = Some(at);
+    }
+
+    /// How much a judged sample counts, and the memory of how many deviated.
+    fn weight(&mut self, deviating: bool) -> f64 {
+        let lone = self.run == 0 && self.deviating_share < DEVIATING_SHARE_MAX;
+        self.run = if deviating { self.run.saturating_add(1) } else { self.run / 2 };
+        self.deviating_share += (f64::from(deviating) - self.deviating_share) / SHARE_SAMPLES;
+        if deviating && !lone { DEVIATING_WEIGHT } else { 1.0 }
+    }
+
+    /// Whether a shift has lasted so long that it is the normal state now; then the level goes there.
+    fn accept_regime(&mut self, interval: Duration) -> bool {
+        let samples = REGIME.div_duration_f64(interval.max(Duration::from_millis(1))) as u32;
+        if self.run < samples.clamp(REGIME_SAMPLES_MIN, REGIME_SAMPLES_MAX) {
+            return false;
+        }
+        self.level.restart(self.recent);
+        self.residuals.fade(REGIME_FADE);
+        (self.run, self.deviating_share) = (0, 0.0);
+        true
+    }
+}
+
+impl Stored for ResidualDetector {
+    fn save(&self, writer: &mut Writer) {
+        // `step` lives between two calls for one sample only.
+        let Self {
+            level,
+            residuals,
+            versions,
+            samples,
+            coverage,
+            judged,
+            deviating_share,
+            run,
+            recent,
+            first_at,
+            last_at,
+            step: _,
+        } = self;
+        writer.put(level).put(residuals).put(versions).put(samples).put(coverage).put(judged);
+        writer.put(deviating_share).put(run).put(recent).put(first_at).put(last_at);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            level: reader.get()?,
+            residuals: reader.get()?,
+            versions: reader.get()?,
+            samples: reader.get()?,
+            coverage: reader.get()?,
+            judged: reader.get()?,
+            deviating_share: reader.get()?,
+            run: reader.get()?,
+            recent: reader.get()?,
+            first_at: reader.get()?,
+            last_at: reader.get()?,
+            step: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

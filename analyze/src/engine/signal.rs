@@ -1,0 +1,224 @@
+//! One signal: its learner, its newest sample, and what was said of it.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use proto::model::{
+    LearnedSignal, Quality, Sample, SignalDescriptor, SignalGlance, SignalId, SignalKind, Threshold,
+};
+
+use super::Refusal;
+use crate::detect::residual::{Learned, Proposal};
+use crate::detect::{Detector, Evidence, Reading, ResidualDetector};
+use crate::learn::Settings;
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+use crate::symptom::rules::{Judged, is_adverse};
+
+/// How far a sample may be ahead of our clock. More is a broken clock, which would block the signal until time catches up.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(30);
+
+/// Samples after which the level says what is usual, long before limits can be set.
+const LEVEL_SAMPLES_MIN: u64 = 10;
+
+/// One signal of a shard.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Signal {
+    pub(crate) id: SignalId,
+    pub(crate) kind: SignalKind,
+    pub(crate) unit: Box<str>,
+    pub(crate) declared: bool,
+    /// Place of its resource.
+    pub(crate) resource: u32,
+    pub(crate) detector: ResidualDetector,
+    pub(crate) last_at: Option<Timestamp>,
+    crossings: u8,
+    now: Now,
+}
+
+/// The newest sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Now {
+    value: Option<f64>,
+    quality: Quality,
+    evidence: Evidence,
+}
+
+const UNKNOWN: Now = Now {
+    value: None,
+    quality: Quality::Unknown,
+    evidence: Evidence { score: 0.0, expected: None, lower: None, upper: None, deviating: false },
+};
+
+impl Signal {
+    pub(crate) fn new(descriptor: SignalDescriptor, resource: u32) -> Self {
+        let SignalDescriptor { signal, kind, unit, declared, handle: _ } = descriptor;
+        let detector = ResidualDetector::default();
+        let unit = unit.into_boxed_str();
+        Self {
+            id: signal,
+            kind,
+            unit,
+            declared,
+            resource,
+            detector,
+            last_at: None,
+            crossings: 0,
+            now: UNKNOWN,
+        }
+    }
+
+    /// Judges a sample, and learns from it.
+    pub(crate) fn take(
+        &mut self,
+        sample: Sample,
+        interval: Duration,
+        now: Timestamp,
+        settings: &Settings,
+    ) -> Result<Option<Learned>, Refusal> {
+        let Sample { at, value, quality, handle: _ } = sample;
+        self.check_time(at, now)?;
+        if value.is_some_and(|value| !value.is_finite()) {
+            return Err(Refusal::NotFinite);
+        }
+        self.last_at = Some(at);
+        let Some(value) = value.filter(|_| quality != Quality::Unknown) else {
+            self.now = UNKNOWN;
+            return Ok(None);
+        };
+        let evidence = self.detector.observe(at, Reading { value, quality, kind: self.kind });
+        let is_above = evidence.upper.is_some_and(|upper| value > upper);
+        let crossed = evidence.deviating && is_adverse(self.id.name(), is_above);
+        self.crossings = (self.crossings << 1) | u8::from(crossed);
+        self.now = Now { value: Some(value), quality, evidence };
+        Ok(self.detector.propose(at, interval, settings))
+    }
+
+    fn check_time(&self, at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+        let limit = now.saturating_add(AHEAD_MAX).unwrap_or(Timestamp::MAX);
+        if at > limit {
+            return Err(Refusal::FromTheFuture);
+        }
+        // A last time beyond the limit was taken before our own clock was set back: it binds nobody.
+        match self.last_at {
+            Some(last) if at <= last && last <= limit => Err(Refusal::NotNewer),
+            _ => Ok(()),
+        }
+    }
+
+    /// As it stands at a tick; without a sample at that tick it is unknown.
+    pub(crate) fn judged(&self, at: Timestamp) -> Judged {
+        let level =
+            self.detector.band(self.kind).expected.filter(|_| self.detector.samples() >= LEVEL_SAMPLES_MIN);
+        Judged { glance: self.glance(Some(at)), crossings: self.crossings, level }
+    }
+
+    /// As it stands in listings.
+    pub(crate) fn learned(&self, settings: &Settings) -> LearnedSignal {
+        let samples = self.detector.samples();
+        LearnedSignal {
+            signal: self.id.clone(),
+            unit: self.unit.to_string(),
+            declared: self.declared,
+            glance: self.glance(None),
+            samples,
+            warm_up_remaining: settings.warm_up_samples.saturating_sub(samples),
+            coverage_ratio: self.detector.coverage(),
+            generation: self.detector.generation(),
+            method: METHOD.to_owned(),
+        }
+    }
+
+    /// The version that was just put in force, as Knowledge keeps it.
+    pub(crate) fn threshold(&self, proposal: &Proposal, now: Timestamp) -> Threshold {
+        let Proposal { generation, limits, level, samples, coverage, probability, evidence } = *proposal;
+        Threshold {
+            signal: self.id.clone(),
+            generation,
+            state: self.detector.state(),
+            method: if limits.heavy { METHOD_HEAVY } else { METHOD }.to_owned(),
+            residual_lower: limits.lower,
+            residual_upper: limits.upper,
+            level,
+            scale: limits.scale,
+            samples,
+            coverage_ratio: coverage.clamp(0.0, 1.0),
+            false_alarm_probability: probability,
+            evidence_from: evidence.0,
+            evidence_to: evidence.1,
+            created_at: now,
+            pinned_lower: None,
+            pinned_upper: None,
+            reviewed_by: String::new(),
+            reason: String::new(),
+        }
+    }
+
+    fn glance(&self, tick: Option<Timestamp>) -> SignalGlance {
+        let is_now = tick.is_none_or(|tick| self.last_at == Some(tick));
+        let Now { value, quality, evidence } = if is_now { self.now } else { UNKNOWN };
+        // The band of a sample that is not there is the one that the next sample will meet.
+        let Evidence { expected, lower, upper, deviating, .. } = match value {
+            Some(_) => evidence,
+            None => self.detector.band(self.kind),
+        };
+        // A level of a few samples is no expectation yet; a person's limits hold from the first sample on.
+        let expected = expected.filter(|_| upper.is_some());
+        SignalGlance {
+            name: self.id.name().to_owned(),
+            value,
+            quality,
+            expected,
+            lower: lower.filter(|lower| lower.is_finite()),
+            upper: upper.filter(|upper| upper.is_finite()),
+            scale: self.detector.scale(self.kind).filter(|scale| scale.is_finite()),
+            threshold_state: self.detector.state(),
+            deviating,
+            at: tick.filter(|_| is_now).or(self.last_at).or(tick).unwrap_or(Timestamp::UNIX_EPOCH),
+        }
+    }
+}
+
+/// How limits are learned: observed quantile, extended by an exponential tail,
+const METHOD: &str = "quantile+exponential-tail";
+/// or by a heavier one where the data insist.
+const METHOD_HEAVY: &str = "quantile+pareto-tail";
+
+impl Signal {
+    /// Writes it, without the place of its resource, which a restart may change.
+    pub(crate) fn save(&self, writer: &mut Writer) {
+        let Self { id, kind, unit, declared, resource: _, detector, last_at, crossings, now } = self;
+        writer.text(&id.to_string()).text(kind.as_str()).text(unit).put(declared).put(detector).put(last_at);
+        writer.put(crossings).put(&now.value).text(now.quality.as_str()).put(&now.evidence);
+    }
+
+    pub(crate) fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            id: reader.parse()?,
+            kind: reader.parse()?,
+            unit: reader.text()?.into(),
+            declared: reader.get()?,
+            resource: 0,
+            detector: reader.get()?,
+            last_at: reader.get()?,
+            crossings: reader.get()?,
+            now: Now { value: reader.get()?, quality: reader.parse()?, evidence: reader.get()? },
+        })
+    }
+}
+
+impl Stored for Evidence {
+    fn save(&self, writer: &mut Writer) {
+        let Self { score, expected, lower, upper, deviating } = self;
+        writer.put(score).put(expected).put(lower).put(upper).put(deviating);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            score: reader.get()?,
+            expected: reader.get()?,
+            lower: reader.get()?,
+            upper: reader.get()?,
+            deviating: reader.get()?,
+        })
+    }
+}

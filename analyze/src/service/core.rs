@@ -1,0 +1,189 @@
+//! The shards behind their locks, and what goes out of them: assessments to the board, versions to the recorder.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chassis::{Context, IdGenerator, SharedClock};
+use proto::model::{LearnedSignal, ResourceId, SHARDS, SampleBatch, Shard as ShardNumber, Threshold};
+use proto::wire::Snapshot;
+
+use super::board::Board;
+use super::recorder::Recorder;
+use crate::engine::{Dictionary, Judged, Promise, Shard};
+use crate::learn::Settings;
+use crate::metrics::Metrics;
+use crate::snapshot;
+
+/// All that the tasks of the service share.
+#[derive(Debug)]
+pub struct Core {
+    shards: Vec<Mutex<Owned>>,
+    /// Where assessments are shown.
+    pub board: Arc<Board>,
+    /// Where versions wait for Knowledge.
+    pub recorder: Recorder,
+    /// Our own telemetry.
+    pub metrics: Metrics,
+    clock: SharedClock,
+}
+
+/// A shard and its own ids, so that one shard does not reshuffle another's.
+#[derive(Debug)]
+struct Owned {
+    shard: Shard,
+    ids: IdGenerator,
+}
+
+/// What a sender is told of its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Rows refused.
+    pub refused: u32,
+    /// The most frequent reason; empty when none was.
+    pub reason: &'static str,
+    /// The stream should be opened anew.
+    pub outdated: bool,
+}
+
+impl Core {
+    pub(super) fn new(settings: Settings, metrics: Metrics, ctx: &Context) -> Self {
+        let owned = |number| {
+            let number = ShardNumber::new(number).expect("below the number of shards");
+            Mutex::new(Owned { shard: Shard::new(number, settings), ids: ctx.with_ids(IdGenerator::fork) })
+        };
+        Self {
+            shards: (0..SHARDS).map(owned).collect(),
+            board: Arc::default(),
+            recorder: Recorder::new(metrics.clone()),
+            metrics,
+            clock: ctx.clock.clone(),
+        }
+    }
+
+    /// Judges one batch.
+    pub fn ingest(&self, dictionary: &mut Dictionary, batch: SampleBatch) -> Verdict {
+        let (began, now) = (self.clock.monotonic(), self.clock.now());
+        let judged = self.with(batch.shard, |Owned { shard, ids }| shard.ingest(dictionary, batch, now, ids));
+        let most = judged.refused.iter().max_by_key(|(_, rows)| **rows);
+        let verdict = Verdict {
+            refused: judged.refused.values().sum(),
+            reason: most.map_or("", |(refusal, _)| refusal.as_str()),
+            outdated: judged.outdated,
+        };
+        self.publish(judged);
+        self.metrics.batch_duration.observe(self.clock.monotonic().saturating_sub(began).as_secs_f64());
+        verdict
+    }
+
+    /// Lets silence speak.
+    pub(super) fn expire(&self) {
+        let now = self.clock.now();
+        let (mut signals, mut open) = (0, 0);
+        for number in self.numbers() {
+            let (judged, sizes) =
+                self.with(number, |Owned { shard, ids }| (shard.expire(now, ids), shard.sizes()));
+            (signals, open) = (signals + sizes.0, open + sizes.1);
+            self.publish(judged);
+        }
+        self.metrics.signals.set(i64::try_from(signals).unwrap_or(i64::MAX));
+        self.metrics.open_symptoms.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// One page of signals, in the order of their text forms; one more than asked tells that there are more.
+    #[must_use]
+    pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<LearnedSignal> {
+        let lists =
+            self.numbers().map(|number| self.with(number, |owned| owned.shard.list(prefix, after, limit)));
+        let by_text: BTreeMap<_, _> =
+            lists.flatten().map(|signal| (signal.signal.to_string(), signal)).collect();
+        by_text.into_values().take(limit).collect()
+    }
+
+    /// Follows what Knowledge says of a threshold.
+    pub(super) fn review(&self, version: &Threshold) {
+        if self.with(version.signal.resource.shard(), |owned| owned.shard.review(version)) {
+            self.metrics.threshold("reviewed", 1);
+        }
+    }
+
+    pub(super) fn declare_all(&self, declared: &BTreeMap<ResourceId, Promise>) {
+        let now = self.clock.now();
+        for number in self.numbers() {
+            let gone = self.with(number, |owned| owned.shard.declare_all(declared, now));
+            gone.iter().for_each(|resource| self.board.remove(resource));
+        }
+    }
+
+    pub(super) fn declare(&self, resource: &ResourceId, promise: Promise) {
+        let now = self.clock.now();
+        self.with(resource.shard(), |owned| owned.shard.declare(resource, promise, now));
+    }
+
+    pub(super) fn undeclare(&self, resource: &ResourceId) {
+        if self.with(resource.shard(), |owned| owned.shard.undeclare(resource)) {
+            self.board.remove(resource);
+        }
+    }
+
+    /// Reads one saved block.
+    pub(super) fn restore(&self, number: ShardNumber, snapshot: &Snapshot) {
+        let now = self.clock.now();
+        let Snapshot { key, format, body, at_unix_ms: _ } = snapshot;
+        match self.with(number, |owned| snapshot::restore(&mut owned.shard, *format, body, now)) {
+            Ok(signals) => {
+                self.metrics.snapshot("restored");
+                tracing::debug!(key, signals, "restored what was learned");
+            }
+            Err(error) => {
+                let is_format = matches!(error, snapshot::Error::Format(_));
+                self.metrics.snapshot(if is_format { "unknown_format" } else { "damaged" });
+                tracing::warn!(
+                    key,
+                    "a saved block is ignored, its signals are learned anew: {}",
+                    chassis::chain(&error)
+                );
+            }
+        }
+    }
+
+    /// The blocks of a shard that changed since the last call.
+    pub(super) fn changed(&self, number: ShardNumber) -> Vec<Snapshot> {
+        let at_unix_ms = self.clock.now().as_millisecond();
+        let blocks = self.with(number, |owned| snapshot::changed(&mut owned.shard));
+        let one = |block: snapshot::Block| Snapshot {
+            key: format!("{}{}", key_prefix(number), block.number),
+            format: snapshot::FORMAT,
+            body: block.body,
+            at_unix_ms,
+        };
+        blocks.into_iter().map(one).collect()
+    }
+
+    /// A block could not be saved.
+    pub(super) fn mark_changed(&self, number: ShardNumber, key: &str) {
+        let block = key.strip_prefix(&key_prefix(number)).and_then(|block| block.parse().ok());
+        if let Some(block) = block {
+            self.with(number, |owned| owned.shard.mark_changed(block));
+        }
+    }
+
+    pub(super) fn numbers(&self) -> impl Iterator<Item = ShardNumber> + use<> {
+        (0..SHARDS).filter_map(ShardNumber::new)
+    }
+
+    fn publish(&self, mut judged: Judged) {
+        self.metrics.count(&judged);
+        self.recorder.push(std::mem::take(&mut judged.thresholds));
+        self.board.post(judged.assessments);
+    }
+
+    fn with<T>(&self, number: ShardNumber, use_shard: impl FnOnce(&mut Owned) -> T) -> T {
+        let owned = &self.shards[number.number() as usize];
+        use_shard(&mut owned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Under which keys the blocks of a shard are saved.
+pub(super) fn key_prefix(number: ShardNumber) -> String {
+    format!("analyze/{}/", number.number())
+}

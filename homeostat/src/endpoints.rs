@@ -80,6 +80,11 @@ pub struct Clients {
 }
 
 impl Clients {
+    /// At known addresses, without TLS.
+    pub fn at(endpoints: Endpoints, data_dir: PathBuf) -> Self {
+        Self { endpoints, global: Global::of_data_dir(data_dir) }
+    }
+
     /// Finds the services; connects when first used.
     ///
     /// # Errors

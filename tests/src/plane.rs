@@ -2,10 +2,7 @@
 
 use crate::process::{Process, command_json};
 use chassis::testing::eventually;
-use homeostat::{
-    cli::Global,
-    endpoints::{Clients, Endpoints},
-};
+use homeostat::endpoints::{Clients, Endpoints};
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
@@ -51,8 +48,8 @@ impl Plane {
             }
         })
         .await;
-        let clients = Clients::find(&Global::of_data_dir(data_dir.to_owned())).expect("the endpoints can be read");
-        let plane = Self { process, data_dir: data_dir.to_owned(), clients: Clients { endpoints, ..clients } };
+        let clients = Clients::at(endpoints, data_dir.to_owned());
+        let plane = Self { process, data_dir: data_dir.to_owned(), clients };
         plane.serving().await;
         plane
     }
@@ -121,7 +118,7 @@ impl Five {
         .into_iter()
         .map(|(name, url, settings)| (name, service(name, url, settings, &endpoints, data_dir)))
         .collect();
-        let clients = Clients::find(&Global::of_data_dir(data_dir.to_owned())).expect("the endpoints can be read");
+        let clients = Clients::at(endpoints, data_dir.to_owned());
         let five = Self { processes, clients, data_dir: data_dir.to_owned() };
         five.serving().await;
         five

@@ -1,5 +1,5 @@
-//! The process that drives one service's replicas. Its gRPC side is an actuator over [`ReplicaSet`]; without one it keeps
-//! the wanted number running.
+//! The process that drives one service's replicas: it takes directives from Execute (`link`), and keeps the wanted number
+//! running in any case.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use chassis::Context;
 use tokio::sync::Mutex;
 
 use crate::dir::Dir;
+use crate::link::{self, LinkError};
 use crate::replicas::{self, Launch, Observation, ReplicaError, ReplicaSet, ReplicaSpec, ScaleResult, State};
 use crate::topology::Role;
 
@@ -71,6 +72,9 @@ pub enum ActuatorError {
     /// It could not drive its replicas.
     #[error("cannot drive the replicas of {0}")]
     Replicas(Role, #[source] ReplicaError),
+    /// Execute does not take it in.
+    #[error(transparent)]
+    Link(#[from] LinkError),
 }
 
 /// The one driver of a service's replicas, shared by whoever takes directives and whoever heals.
@@ -116,9 +120,17 @@ impl Driver {
 /// Takes the replicas over and keeps them running until stopped; stopping leaves them running.
 pub async fn run(args: ActuatorArgs, ctx: &Context) -> Result<(), ActuatorError> {
     let driver = Driver::open(&args, ctx).await?;
+    let directives = async {
+        match &args.execute_url {
+            Some(url) => link::scale(driver.clone(), args.service, url, ctx).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         error = driver.keep() => Err(error),
-        () = ctx.stopper.stopped() => Ok(()),
+        // At a stop it finishes what has begun and gives its lease back.
+        ended = directives => Ok(ended?),
+        () = ctx.stopper.stopped(), if args.execute_url.is_none() => Ok(()),
         () = owner_gone(args.owner_pid) => Ok(()),
     }
 }

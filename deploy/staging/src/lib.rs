@@ -13,6 +13,7 @@ mod upstream;
 pub mod faults;
 
 pub mod actuator;
+pub mod link;
 mod process;
 pub mod replicas;
 

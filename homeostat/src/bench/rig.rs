@@ -1,7 +1,6 @@
 //! What the benches run on: a whole control plane in this process, with a database of its own, and a directive to send.
 
 use crate::{
-    cli::Global,
     compose::{self, Config, System},
     endpoints::Clients,
 };
@@ -32,8 +31,7 @@ impl Rig {
         config.execute.data_dir = dir.join("control/execute");
         let ctx = Context { metrics: prometheus::Registry::default(), ..ctx.sub() };
         let system = compose::start(config, SocketAddr::from(([127, 0, 0, 1], 0)), &ctx).await?;
-        let clients = Clients::find(&Global::of_data_dir(dir.join("control")))?;
-        let clients = Clients { endpoints: system.endpoints.clone(), ..clients };
+        let clients = Clients::at(system.endpoints.clone(), dir.join("control"));
         Ok(Self { clients, system, ctx })
     }
 

@@ -4,7 +4,7 @@ use super::person;
 use crate::{
     cli::{ThresholdReviewArgs, Thresholds},
     endpoints::Clients,
-    output::{self, Format, number, table},
+    output::{self, number, table},
 };
 use chassis::exit;
 use proto::{

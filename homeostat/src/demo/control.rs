@@ -1,7 +1,6 @@
 //! The demo's control plane: a real `homeostat up` in a process of its own, with its own data directory and free ports.
 
 use crate::{
-    cli::Global,
     endpoints::{self, Clients, Endpoints},
 };
 use anyhow::Context as _;
@@ -59,8 +58,7 @@ impl Control {
             .context("cannot start the control plane")?;
         let child = Mutex::new(child);
         let endpoints = wait(&child, &data_dir, &log, ctx).await?;
-        let global = Global::of_data_dir(data_dir);
-        Ok(Self { clients: Clients { endpoints, ..Clients::find(&global)? }, child, log })
+        Ok(Self { clients: Clients::at(endpoints, data_dir), child, log })
     }
 
     /// Returns when it is no longer there, with the place of its log.
@@ -73,7 +71,10 @@ impl Control {
     pub(crate) async fn stop(self) {
         let mut child = self.child.into_inner();
         if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            drop(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM));
+            let pid = nix::unistd::Pid::from_raw(pid);
+            if let Err(error) = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM) {
+                tracing::warn!(%error, "the control plane cannot be asked to stop");
+            }
         }
         if tokio::time::timeout(STOP_DEADLINE, child.wait()).await.is_err() {
             tracing::warn!(log = %self.log.display(), "the control plane did not stop and is killed");

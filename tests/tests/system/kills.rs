@@ -31,7 +31,7 @@ fn find(words: &[&str]) -> Vec<i32> {
 
 fn kill(pid: i32) {
     // It may have ended between the look and the blow.
-    drop(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL));
+    let _gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
 }
 
 /// Kills one victim; services are started again here, actuator and Postgres by whoever supervises them.

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::dir::{Dir, Endpoint, Listening};
+use crate::link::{self, LinkError};
 use crate::edges::EdgeBreakers;
 use crate::faults::{Faults, Followed};
 use crate::files::{self, FileError};
@@ -82,6 +83,9 @@ pub enum StartError {
     /// It cannot say that it listens.
     #[error(transparent)]
     Ready(#[from] FileError),
+    /// Its breakers cannot be linked to Execute.
+    #[error(transparent)]
+    Link(#[from] LinkError),
 }
 
 /// A running replica; it ends with its context's stopper.
@@ -109,7 +113,11 @@ pub async fn run_inventory(args: ServiceArgs, ctx: &Context) -> Result<(), Start
 }
 
 async fn run(role: Role, args: ServiceArgs, ctx: &Context) -> Result<(), StartError> {
-    start(role, args, ctx).await?;
+    let (name, execute_url) = (args.name.clone(), args.execute_url.clone());
+    let handle = start(role, args, ctx).await?;
+    if let Some(url) = execute_url.filter(|_| handle.edges.names().next().is_some()) {
+        link::set_breakers(&handle.edges, &name, &url, ctx)?;
+    }
     ctx.stopper.stopped().await;
     Ok(())
 }

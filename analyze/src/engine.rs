@@ -22,6 +22,7 @@ pub use slots::SlotRef;
 pub(crate) use resource::Resource;
 pub(crate) use signal::Signal;
 
+use crate::detect::ResidualDetector;
 use crate::detect::residual::Learned;
 use crate::learn::Settings;
 use crate::symptom::Transition;
@@ -204,8 +205,17 @@ impl Shard {
 
     /// Follows what Knowledge says of a threshold; false if its signal is not known here or nothing changed.
     pub fn review(&mut self, version: &Threshold) -> bool {
+        self.follow(version, |detector| detector.review(version))
+    }
+
+    /// Knowledge's answer to the recording of a version.
+    pub fn recorded(&mut self, sent: &Threshold, stored: &Threshold) -> bool {
+        self.follow(stored, |detector| detector.recorded(sent, stored))
+    }
+
+    fn follow(&mut self, version: &Threshold, change: impl FnOnce(&mut ResidualDetector) -> bool) -> bool {
         let Some(place) = self.by_text.get(version.signal.to_string().as_str()) else { return false };
-        let changed = self.signals.follow(*place).is_some_and(|signal| signal.detector.review(version));
+        let changed = self.signals.follow(*place).is_some_and(|signal| change(&mut signal.detector));
         if changed {
             self.changed.insert(place.index as usize / BLOCK_SIGNALS);
         }

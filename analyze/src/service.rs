@@ -106,7 +106,7 @@ fn spawn_recorder(ctx: &Context, core: &Arc<Core>, knowledge: &Knowledge, restor
         let (core, knowledge, mut restored) = (core.clone(), knowledge.clone(), restored.clone());
         async move {
             restored.wait_for(|restored| *restored).await?;
-            Ok(core.recorder.run(&knowledge, |version| core.review(version)).await?)
+            Ok(core.recorder.run(&knowledge, |sent, stored| core.recorded(sent, stored)).await?)
         }
     });
 }

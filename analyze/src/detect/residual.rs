@@ -17,7 +17,7 @@ const DEVIATING_SHARE_MAX: f64 = 0.02;
 /// Samples over which that share is taken.
 const SHARE_SAMPLES: f64 = 500.0;
 /// A residual is learned as at most this many times its limit, so that one absurd value does not widen the limits at a stroke.
-const LIMITS_MAX: f64 = 4.0;
+const LIMITS_MAX: f64 = 2.0;
 /// Samples over which coverage is measured.
 const COVERAGE_SAMPLES: f64 = 10_000.0;
 /// Samples over which the recent mean is taken, to which the level jumps when a shift has become the normal state.
@@ -158,6 +158,17 @@ impl ResidualDetector {
     /// Follows what Knowledge says of a version; true if that changed anything.
     pub fn review(&mut self, version: &Threshold) -> bool {
         self.versions.review(version)
+    }
+
+    /// Knowledge's answer to our recording of a version; true if it changed anything.
+    pub fn recorded(&mut self, sent: &Threshold, stored: &Threshold) -> bool {
+        self.versions.recorded(sent, stored)
+    }
+
+    /// How the version in force was made; empty when there is none.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        self.versions.in_force().map_or("", crate::learn::Threshold::method)
     }
 
     /// Samples learned from.

@@ -124,7 +124,7 @@ impl Signal {
             warm_up_remaining: settings.warm_up_samples.saturating_sub(samples),
             coverage_ratio: self.detector.coverage(),
             generation: self.detector.generation(),
-            method: METHOD.to_owned(),
+            method: self.detector.method().to_owned(),
         }
     }
 
@@ -135,7 +135,7 @@ impl Signal {
             signal: self.id.clone(),
             generation,
             state: self.detector.state(),
-            method: if limits.heavy { METHOD_HEAVY } else { METHOD }.to_owned(),
+            method: self.detector.method().to_owned(),
             residual_lower: limits.lower,
             residual_upper: limits.upper,
             level,
@@ -177,11 +177,6 @@ impl Signal {
         }
     }
 }
-
-/// How limits are learned: observed quantile, extended by an exponential tail,
-const METHOD: &str = "quantile+exponential-tail";
-/// or by a heavier one where the data insist.
-const METHOD_HEAVY: &str = "quantile+pareto-tail";
 
 impl Signal {
     /// Writes it, without the place of its resource, which a restart may change.

@@ -15,6 +15,8 @@ const TAIL_SHARE: f64 = 0.02;
 const TAIL_SAMPLES_MIN: f64 = 10.0;
 /// Heaviest tail that is believed: beyond it a limit would say nothing any more.
 const SHAPE_MAX: f64 = 0.25;
+/// The highest samples say nothing about the shape: one accident must not make every tail heavy.
+const TRIMMED_SAMPLES: f64 = 2.0;
 /// Standard deviation of a normal distribution over its median absolute deviation, and over its mean absolute deviation.
 const SIGMA_PER_MEDIAN: f64 = 1.4826;
 const SIGMA_PER_MEAN: f64 = 1.2533;
@@ -187,21 +189,44 @@ fn tail(side: &Side, total: f64, gain: f64, probability: f64) -> Tail {
     if weight < 3.0 * gain {
         return Tail::default();
     }
-    let excesses = side.buckets().filter(|(lower, _, count)| *lower >= start && *count > 0.0);
-    let (mut sum, mut squares) = (0.0, 0.0);
+    let excesses = side.buckets().rev().take_while(|(lower, ..)| *lower >= start);
+    let (mut all, mut trimmed, mut left) = (Moments::default(), Moments::default(), TRIMMED_SAMPLES * gain);
     for (lower, upper, count) in excesses {
         let excess = (lower + upper) / 2.0 - start;
-        sum += count * excess;
-        squares += count * excess * excess;
+        all.add(excess, count);
+        let dropped = count.min(left);
+        left -= dropped;
+        trimmed.add(excess, count - dropped);
     }
-    let mean = sum / weight;
-    let variance = (squares / weight - mean * mean).max(f64::MIN_POSITIVE);
+    let mean = all.sum / all.weight;
     let doubt = 1.5 / (weight / gain).sqrt();
-    let shape = (0.5 * (1.0 - mean * mean / variance) - doubt).clamp(0.0, SHAPE_MAX);
+    let shape = (trimmed.shape() - doubt).clamp(0.0, SHAPE_MAX);
     let span = (weight / total / probability).ln().max(0.0);
     let beyond =
         if shape > 1e-3 { mean * (1.0 - shape) * ((shape * span).exp() - 1.0) / shape } else { mean * span };
     Tail { limit: start + beyond, heavy: shape > 1e-3 }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Moments {
+    weight: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn add(&mut self, excess: f64, count: f64) {
+        self.weight += count;
+        self.sum += count * excess;
+        self.squares += count * excess * excess;
+    }
+
+    /// Shape of a generalised Pareto distribution by the method of moments; 0 when there is nothing to tell it by.
+    fn shape(&self) -> f64 {
+        let mean = self.sum / self.weight;
+        let variance = self.squares / self.weight - mean * mean;
+        if variance > 0.0 { 0.5 * (1.0 - mean * mean / variance) } else { 0.0 }
+    }
 }
 
 /// How many standard deviations lie below this share of a normal distribution.

@@ -13,6 +13,13 @@ const SHADOW_SAMPLES: u32 = 60;
 /// Alarms of its own that a candidate may raise in its shadow run: the budget allows next to none in 60 samples, one is chance.
 const SHADOW_ALARMS_MAX: u32 = 1;
 
+/// How limits are learned: an observed quantile, extended by an exponential tail,
+const METHOD: &str = "quantile+exponential-tail";
+/// or by a heavier one where the data insist.
+const METHOD_HEAVY: &str = "quantile+pareto-tail";
+/// A person set them.
+const METHOD_PINNED: &str = "pinned";
+
 /// The version by which samples are judged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Threshold {
@@ -22,6 +29,8 @@ pub struct Threshold {
     pub lower: f64,
     /// Limit on the residual.
     pub upper: f64,
+    /// Whether a tail was heavier than an exponential one.
+    pub heavy: bool,
     /// Whether a person holds it.
     pub pinned: bool,
     /// A person's limit on the value itself.
@@ -31,6 +40,16 @@ pub struct Threshold {
 }
 
 impl Threshold {
+    /// How it was made.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self { pinned: true, .. } => METHOD_PINNED,
+            Self { heavy: true, .. } => METHOD_HEAVY,
+            _ => METHOD,
+        }
+    }
+
     /// The band around an expected value. What a person gave stands as given; what was learned leaves room for `effect`.
     #[must_use]
     pub fn band(&self, expected: f64, effect: f64) -> (f64, f64) {
@@ -46,6 +65,7 @@ impl From<&model::Threshold> for Threshold {
             generation: version.generation,
             lower: version.residual_lower,
             upper: version.residual_upper,
+            heavy: version.method == METHOD_HEAVY,
             pinned: version.state == ThresholdState::Pinned,
             pinned_lower: version.pinned_lower,
             pinned_upper: version.pinned_upper,
@@ -65,6 +85,7 @@ struct Aside {
 struct Candidate {
     lower: f64,
     upper: f64,
+    heavy: bool,
     left: u32,
     alarms: u32,
 }
@@ -118,7 +139,7 @@ impl Versions {
     /// Takes newly learned limits. The first are in force at once; others only after a shadow run, and only if they say something new.
     pub fn consider(&mut self, at: Timestamp, limits: &Limits, settings: &Settings) -> Option<Step> {
         self.next_at = Some(at.saturating_add(settings.threshold_interval).unwrap_or(Timestamp::MAX));
-        let Limits { lower, upper, scale, .. } = *limits;
+        let Limits { lower, upper, scale, heavy } = *limits;
         let known =
             [self.waiting, self.rejected].into_iter().flatten().map(|aside| (aside.lower, aside.upper));
         let in_force = self.in_force.map(|version| (version.lower, version.upper));
@@ -127,10 +148,10 @@ impl Versions {
             return None;
         }
         if self.in_force.is_none() {
-            self.promote(lower, upper);
+            self.promote(lower, upper, heavy);
             return Some(Step::Promoted);
         }
-        self.candidate = Some(Candidate { lower, upper, left: SHADOW_SAMPLES, alarms: 0 });
+        self.candidate = Some(Candidate { lower, upper, heavy, left: SHADOW_SAMPLES, alarms: 0 });
         None
     }
 
@@ -140,7 +161,7 @@ impl Versions {
         let outside = residual < candidate.lower.min(-effect) || residual > candidate.upper.max(effect);
         candidate.alarms += u32::from(outside && !deviating);
         candidate.left -= 1;
-        let Candidate { lower, upper, left, alarms } = *candidate;
+        let Candidate { lower, upper, heavy, left, alarms } = *candidate;
         if alarms > SHADOW_ALARMS_MAX {
             self.candidate = None;
             return Some(Step::Discarded);
@@ -148,7 +169,7 @@ impl Versions {
         if left > 0 {
             return None;
         }
-        self.promote(lower, upper);
+        self.promote(lower, upper, heavy);
         Some(Step::Promoted)
     }
 
@@ -179,17 +200,28 @@ impl Versions {
                 self.waiting = self.waiting.filter(|waiting| waiting.generation != version.generation);
                 self.step_back_if(is_in_force);
             }
-            // A pin that was taken off; what follows it comes as a change of its own.
+            // A pin that was taken off. Its limits stay until the version that follows it comes, as a change of its own.
             ThresholdState::Superseded => {
                 if let Some(current) = self.in_force.as_mut().filter(|current| is_in_force && current.pinned)
                 {
-                    *current =
-                        Threshold { pinned: false, pinned_lower: None, pinned_upper: None, ..*current };
+                    let (pinned, pinned_lower, pinned_upper) = (false, None, None);
+                    *current = Threshold { generation: 0, pinned, pinned_lower, pinned_upper, ..*current };
                 }
             }
             ThresholdState::Learning => {}
         }
         *self != before
+    }
+
+    /// Knowledge's answer to our recording of a version: it numbers versions, and it may hold this one back.
+    pub fn recorded(&mut self, sent: &model::Threshold, stored: &model::Threshold) -> bool {
+        let is_sent = |current: &&mut Threshold| current.generation == sent.generation && !current.pinned;
+        let Some(current) = self.in_force.as_mut().filter(is_sent) else { return self.review(stored) };
+        current.generation = stored.generation;
+        // Recorded while another is pinned: it was never in force.
+        self.step_back_if(stored.state == ThresholdState::Superseded);
+        self.review(stored);
+        true
     }
 
     fn put_in_force(&mut self, version: &model::Threshold) {
@@ -210,13 +242,14 @@ impl Versions {
         self.waiting = self.waiting.filter(|waiting| waiting.generation > version.generation);
     }
 
-    fn promote(&mut self, lower: f64, upper: f64) {
+    fn promote(&mut self, lower: f64, upper: f64, heavy: bool) {
         self.generation += 1;
         self.candidate = None;
         self.previous = self.in_force;
         let (pinned, pinned_lower, pinned_upper) = (false, None, None);
+        let generation = self.generation;
         self.in_force =
-            Some(Threshold { generation: self.generation, lower, upper, pinned, pinned_lower, pinned_upper });
+            Some(Threshold { generation, lower, upper, heavy, pinned, pinned_lower, pinned_upper });
     }
 
     fn step_back_if(&mut self, is_in_force: bool) {
@@ -229,8 +262,15 @@ impl Versions {
 
 impl Stored for Threshold {
     fn save(&self, writer: &mut Writer) {
-        let Self { generation, lower, upper, pinned, pinned_lower, pinned_upper } = self;
-        writer.put(generation).put(lower).put(upper).put(pinned).put(pinned_lower).put(pinned_upper);
+        let Self { generation, lower, upper, heavy, pinned, pinned_lower, pinned_upper } = self;
+        writer
+            .put(generation)
+            .put(lower)
+            .put(upper)
+            .put(heavy)
+            .put(pinned)
+            .put(pinned_lower)
+            .put(pinned_upper);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -238,6 +278,7 @@ impl Stored for Threshold {
             generation: reader.get()?,
             lower: reader.get()?,
             upper: reader.get()?,
+            heavy: reader.get()?,
             pinned: reader.get()?,
             pinned_lower: reader.get()?,
             pinned_upper: reader.get()?,
@@ -257,12 +298,13 @@ impl Stored for Aside {
 
 impl Stored for Candidate {
     fn save(&self, writer: &mut Writer) {
-        writer.put(&self.lower).put(&self.upper).put(&self.left).put(&self.alarms);
+        writer.put(&self.lower).put(&self.upper).put(&self.heavy).put(&self.left).put(&self.alarms);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
-        let (lower, upper, left, alarms) = (reader.get()?, reader.get()?, reader.get()?, reader.get()?);
-        if left == 0 { Err(reader.damaged()) } else { Ok(Self { lower, upper, left, alarms }) }
+        let (lower, upper, heavy) = (reader.get()?, reader.get()?, reader.get()?);
+        let (left, alarms) = (reader.get()?, reader.get()?);
+        if left == 0 { Err(reader.damaged()) } else { Ok(Self { lower, upper, heavy, left, alarms }) }
     }
 }
 
@@ -397,6 +439,23 @@ mod tests {
         assert!(versions.review(&approved));
         assert_eq!(versions.state(), ThresholdState::Active);
         assert!(!versions.review(&approved), "hearing it twice changes nothing");
+    }
+
+    #[test]
+    fn numbers_are_those_that_knowledge_gives() {
+        let mut versions = warm();
+        let sent = stored(1, ThresholdState::Active);
+        versions.recorded(&sent, &stored(4, ThresholdState::Active));
+        assert_eq!(versions.in_force().unwrap().generation, 4);
+        versions.consider(at(3_600), &limits(5.0), &Settings::default());
+        (0..60).for_each(|_| _ = versions.shadow(0.0, 0.0, false));
+        assert_eq!(versions.in_force().unwrap().generation, 5);
+        versions.recorded(&stored(5, ThresholdState::Active), &stored(7, ThresholdState::Proposed));
+        assert_eq!(
+            versions.in_force().unwrap().generation,
+            4,
+            "what waits for a person under another number waits here too"
+        );
     }
 
     #[test]

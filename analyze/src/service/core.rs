@@ -106,6 +106,11 @@ impl Core {
         }
     }
 
+    /// Follows Knowledge's answer to the recording of a version.
+    pub(super) fn recorded(&self, sent: &Threshold, stored: &Threshold) {
+        self.with(stored.signal.resource.shard(), |owned| owned.shard.recorded(sent, stored));
+    }
+
     pub(super) fn declare_all(&self, declared: &BTreeMap<ResourceId, Promise>) {
         let now = self.clock.now();
         for number in self.numbers() {

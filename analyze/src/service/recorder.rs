@@ -48,11 +48,11 @@ impl Recorder {
         self.wake.notify_one();
     }
 
-    /// Records what waits, again and again; gives each answer to `answered`.
+    /// Records what waits, again and again; gives each version and its answer to `answered`.
     pub(super) async fn run(
         &self,
         knowledge: &Knowledge,
-        answered: impl Fn(&Threshold),
+        answered: impl Fn(&Threshold, &Threshold),
     ) -> Result<(), Error> {
         loop {
             let some: Vec<_> = self.lock().values().take(REQUEST_MAX).cloned().collect();
@@ -71,7 +71,7 @@ impl Recorder {
             };
             self.metrics.threshold("recorded", some.len() as u64);
             self.done(&some);
-            stored.iter().for_each(&answered);
+            some.iter().zip(&stored).for_each(|(sent, stored)| answered(sent, stored));
         }
     }
 

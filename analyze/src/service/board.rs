@@ -96,3 +96,75 @@ impl Reader {
         found.map(|(_, assessment)| assessment.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use proto::model::{Capacity, DataQuality, Quality};
+
+    use super::*;
+
+    fn assessment(resource: &str, sequence: u64) -> Assessment {
+        let resource: ResourceId = resource.parse().unwrap();
+        let data = DataQuality {
+            quality: Quality::Good,
+            reason: String::new(),
+            since: Timestamp::UNIX_EPOCH,
+            sources_expected: 1,
+            sources_seen: 1,
+            last_good: None,
+        };
+        Assessment {
+            shard: resource.shard(),
+            resource,
+            at: Timestamp::UNIX_EPOCH,
+            sequence,
+            signals: Vec::new(),
+            symptoms: Vec::new(),
+            objective: None,
+            capacity: Capacity::default(),
+            data,
+            interval: Duration::from_secs(1),
+        }
+    }
+
+    async fn all_waiting(reader: &mut Reader) -> Vec<(String, u64)> {
+        let mut seen = Vec::new();
+        while let Ok(next) = tokio::time::timeout(Duration::ZERO, reader.next()).await {
+            seen.push((next.resource.name().to_owned(), next.sequence));
+        }
+        seen
+    }
+
+    #[tokio::test]
+    async fn slow_reader_skips_to_the_newest_of_each_resource() {
+        let board = Arc::new(Board::default());
+        let mut reader = board.reader(BTreeSet::new());
+        for sequence in 1..=100 {
+            board.post(vec![assessment("service:a/x", sequence), assessment("service:a/y", sequence)]);
+        }
+        board.post(vec![assessment("service:a/x", 101)]);
+        assert_eq!(all_waiting(&mut reader).await, [("y".to_owned(), 100), ("x".to_owned(), 101)]);
+        assert_eq!(all_waiting(&mut reader).await, []);
+        board.post(vec![assessment("service:a/y", 101)]);
+        assert_eq!(all_waiting(&mut reader).await, [("y".to_owned(), 101)]);
+        board.remove(&"service:a/x".parse().unwrap());
+        assert_eq!(all_waiting(&mut board.reader(BTreeSet::new())).await, [("y".to_owned(), 101)]);
+    }
+
+    #[tokio::test]
+    async fn waiting_reader_is_woken() {
+        let board = Arc::new(Board::default());
+        let mut reader = board.reader(BTreeSet::from(["service:a/y".parse().unwrap()]));
+        let post = async {
+            tokio::task::yield_now().await;
+            board.post(vec![assessment("service:a/x", 1)]);
+            tokio::task::yield_now().await;
+            board.post(vec![assessment("service:a/y", 7)]);
+        };
+        let (next, ()) = tokio::join!(reader.next(), post);
+        assert_eq!(next.sequence, 7);
+    }
+}

@@ -28,7 +28,7 @@ use crate::edges::EdgeBreakers;
 use crate::faults::{Faults, Followed};
 use crate::files::{self, FileError};
 use crate::topology::Role;
-use crate::upstream::{self, Answer, Balancer, CallError, DEGRADED, Upstream};
+use crate::upstream::{self, Admitted, Answer, Balancer, CallError, DEGRADED, Upstream};
 use metrics::{Metrics, UpstreamOutcome};
 use pace::Pace;
 use pool::Pool;
@@ -228,7 +228,7 @@ impl Replica {
     }
 
     /// One request: wait for a worker, work, ask the next service.
-    async fn serve(&self) -> (StatusCode, bool) {
+    async fn serve(self: &Arc<Self>) -> (StatusCode, bool) {
         let Ok(_worker) = self.pool.acquire().await else { return (StatusCode::SERVICE_UNAVAILABLE, false) };
         let effects = self.faults.now();
         if effects.hang {
@@ -245,9 +245,28 @@ impl Replica {
     }
 
     /// A rejected call costs part of the answer at catalog, and all of it at the gateway, which has nothing of its own.
-    async fn ask(&self, next: &Next) -> (StatusCode, bool) {
+    async fn ask(self: &Arc<Self>, next: &Next) -> (StatusCode, bool) {
+        match next.upstream.admit() {
+            // A user does not wait for the answer to "are you back?": the probe goes on by itself.
+            Ok(admitted) if admitted.is_probe && self.role == Role::Catalog => {
+                let replica = Arc::clone(self);
+                spawn(&self.ctx, "probe", async move {
+                    if let Some(next) = &replica.next {
+                        replica.called(next, Ok(admitted)).await;
+                    }
+                });
+                (StatusCode::OK, true)
+            }
+            admitted => self.called(next, admitted).await,
+        }
+    }
+
+    async fn called(&self, next: &Next, admitted: Result<Admitted, CallError>) -> (StatusCode, bool) {
         let started = self.ctx.clock.monotonic();
-        let result = next.upstream.call().await;
+        let result = match admitted {
+            Ok(admitted) => next.upstream.call(admitted).await,
+            Err(rejected) => Err(rejected),
+        };
         let outcome = match &result {
             Ok(_) => UpstreamOutcome::Success,
             Err(CallError::Rejected(_)) => UpstreamOutcome::Rejected,

@@ -5,7 +5,7 @@ mod balancer;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use breaker::{Breaker, Outcome, Rejection};
+use breaker::{Breaker, Mode, Outcome, Permit, Rejection};
 use bytes::Bytes;
 use chassis::{IdGenerator, SharedClock};
 use http_body_util::{BodyExt, Empty};
@@ -59,6 +59,14 @@ pub(crate) enum CallError {
     Status(http::StatusCode),
 }
 
+/// Leave to call.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    permit: Permit<Arc<Breaker>>,
+    /// Whether the call is to find out if the callee is back.
+    pub(crate) is_probe: bool,
+}
+
 /// One outgoing edge.
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -71,10 +79,16 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
+    /// Asks the breaker whether a call may be made now.
+    pub(crate) fn admit(&self) -> Result<Admitted, CallError> {
+        let permit = self.breaker.try_acquire_owned(self.clock.monotonic()).map_err(CallError::Rejected)?;
+        let enforced = self.breaker.policy().0.mode == Mode::Enforce;
+        Ok(Admitted { is_probe: enforced && permit.is_probe(), permit })
+    }
+
     /// Calls once, and tells the breaker how it went. A status of 500 and above is a failure.
-    pub(crate) async fn call(&self) -> Result<Answer, CallError> {
+    pub(crate) async fn call(&self, Admitted { permit, .. }: Admitted) -> Result<Answer, CallError> {
         let started = self.clock.monotonic();
-        let permit = self.breaker.try_acquire_owned(started).map_err(CallError::Rejected)?;
         let answer = match tokio::time::timeout(self.timeout, self.send()).await {
             Ok(answer) => answer,
             Err(_) => Err(CallError::TimedOut(self.timeout)),

@@ -110,15 +110,16 @@ pub fn value(assessment: &Assessment, signal: &str) -> Option<f64> {
     assessment.value(signal).filter(|value| value.is_finite() && *value >= 0.0)
 }
 
-/// The replicas that are ready, as a count.
+/// The largest count: above any policy's maximum (100,000), so that a cut never hides a difference.
+const COUNT_MAX: f64 = 1_000_000.0;
+
+/// The replicas that are ready, as a count; a number that no plant has is no count.
 pub fn ready_replicas(assessment: &Assessment) -> Option<u32> {
-    value(assessment, "ready_replicas").map(count)
+    value(assessment, "ready_replicas").filter(|ready| *ready <= COUNT_MAX).map(count)
 }
 
-/// A rounded count; more than the largest policy allows is cut there.
+/// A rounded count, cut at the largest.
 pub fn count(value: f64) -> u32 {
-    /// Above any policy's maximum (100,000), so that a cut never hides a difference.
-    const COUNT_MAX: f64 = 1_000_000.0;
     if value.is_nan() { 0 } else { value.round().clamp(0.0, COUNT_MAX) as u32 }
 }
 
@@ -135,6 +136,8 @@ pub fn seconds(value: Duration) -> String {
 /// A number for people: at most three significant digits after a leading zero, one decimal below 100.
 pub fn number(value: f64) -> String {
     let text = match value.abs() {
+        // No plant has such numbers; whatever made them, the text stays short.
+        size if size >= 1e9 => return format!("{value:.1e}"),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 1.0 => format!("{value:.1}"),
         _ => format!("{value:.3}"),
@@ -144,7 +147,7 @@ pub fn number(value: f64) -> String {
 
 /// A share for people.
 pub fn percent(ratio: f64) -> String {
-    format!("{} %", number(ratio * 100.0))
+    format!("{} %", number((ratio * 100.0).min(f64::MAX)))
 }
 
 /// Whether nothing is missing, neither in the whole nor in the signals on which plans rest.
@@ -219,7 +222,15 @@ mod tests {
 
     #[test]
     fn numbers_are_written_short() {
-        for (value, text) in [(0.0, "0"), (0.0123, "0.012"), (1.25, "1.2"), (3.0, "3"), (812.4, "812"), (100.0, "100")] {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.0123, "0.012"),
+            (1.25, "1.2"),
+            (3.0, "3"),
+            (812.4, "812"),
+            (100.0, "100"),
+            (f64::MAX, "1.8e308"),
+        ] {
             assert_eq!(number(value), text);
         }
         assert_eq!(percent(0.6), "60 %");

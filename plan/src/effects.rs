@@ -50,7 +50,12 @@ pub fn persistence(resource: Option<&ResourceId>, seen: &Assessment, signal: &st
 
 /// A service short of capacity does not stay as it is: at least the surplus goes bad, and at worst everything does, as its
 /// queues grow.
-pub fn overload(resource: Option<&ResourceId>, seen: &Assessment, signal: &str, surplus: f64) -> Option<Counterfactual> {
+pub fn overload(
+    resource: Option<&ResourceId>,
+    seen: &Assessment,
+    signal: &str,
+    surplus: f64,
+) -> Option<Counterfactual> {
     let value = value(seen, signal)?;
     let surplus = if surplus.is_finite() { surplus.clamp(0.0, 1.0) } else { 0.0 };
     path(resource, signal, "overload", verify_window(interval(seen)), |_| {
@@ -71,7 +76,8 @@ fn path(
         CounterfactualPoint { after, q10, q50, q90 }
     };
     let points: Vec<_> = (1..=POINTS).map(point).collect();
-    let sound = |p: &CounterfactualPoint| p.q10.is_finite() && p.q90.is_finite() && p.q10 <= p.q50 && p.q50 <= p.q90;
+    let sound =
+        |p: &CounterfactualPoint| p.q10.is_finite() && p.q90.is_finite() && p.q10 <= p.q50 && p.q50 <= p.q90;
     points.iter().all(sound).then(|| Counterfactual {
         resource: resource.cloned(),
         signal: signal.to_owned(),
@@ -103,7 +109,20 @@ pub fn exactly_ready(replicas: u32) -> ExpectedEffect {
 
 /// The share of bad events stays at or below a limit.
 pub fn at_most_bad(resource: Option<&ResourceId>, upper: f64, breach_is_harm: bool) -> ExpectedEffect {
-    ExpectedEffect { resource: resource.cloned(), signal: "bad_ratio".to_owned(), lower: 0.0, upper, breach_is_harm }
+    ExpectedEffect {
+        resource: resource.cloned(),
+        signal: "bad_ratio".to_owned(),
+        lower: 0.0,
+        upper,
+        breach_is_harm,
+    }
+}
+
+/// The limit below which a change has helped: back within the objective, or at least half of the harm gone.
+pub fn cured(bad_ratio: f64, allowed: f64) -> f64 {
+    /// What removes half of the harm is worth keeping, even where something else is needed for the rest.
+    const SHARE_LEFT: f64 = 0.5;
+    allowed.max(SHARE_LEFT * bad_ratio).clamp(0.0, 1.0)
 }
 
 /// A moment later, as far as the calendar goes.

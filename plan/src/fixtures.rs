@@ -33,6 +33,19 @@ pub fn objective(target_ratio: f64) -> Objective {
     }
 }
 
+pub fn objective_state(burn_rate_short: Option<f64>) -> ObjectiveState {
+    ObjectiveState {
+        standing: ObjectiveStanding::Met,
+        target_ratio: 0.99,
+        good_ratio: None,
+        burn_rate_short,
+        burn_rate_long: None,
+        budget_remaining_ratio: None,
+        total_events: 0.0,
+        unknown_time_ratio: 0.0,
+    }
+}
+
 pub fn glance(name: &str, value: f64, second: i64) -> SignalGlance {
     SignalGlance {
         name: name.to_owned(),
@@ -200,7 +213,13 @@ fn record(generation: u32, change: Change, state: DirectiveState, second: i64) -
 }
 
 /// A scaling of catalog that reached its state at this second.
-pub fn scale_record(generation: u32, before: u32, after: u32, state: DirectiveState, second: i64) -> DirectiveRecord {
+pub fn scale_record(
+    generation: u32,
+    before: u32,
+    after: u32,
+    state: DirectiveState,
+    second: i64,
+) -> DirectiveRecord {
     let (action, undo) = (Action::Scale { replicas: after }, Action::Scale { replicas: before });
     record(generation, Change { resource: service("catalog"), action, undo }, state, second)
 }
@@ -216,13 +235,19 @@ pub fn enforced() -> BreakerSetting {
 }
 
 /// An enforced breaker that reached its state at this second.
-pub fn breaker_record(generation: u32, edge: &ResourceId, state: DirectiveState, second: i64) -> DirectiveRecord {
+pub fn breaker_record(
+    generation: u32,
+    edge: &ResourceId,
+    state: DirectiveState,
+    second: i64,
+) -> DirectiveRecord {
     let undo = BreakerSetting { mode: BreakerMode::MetricsOnly, ..enforced() };
     let (action, undo) = (Action::SetBreaker(enforced()), Action::SetBreaker(undo));
     record(generation, Change { resource: edge.clone(), action, undo }, state, second)
 }
 
 /// The plant at one second. Change what `caller`, `callee` and `edge` give, then `settle`.
+#[derive(Clone)]
 pub struct Plant {
     pub world: World,
     pub second: i64,
@@ -302,7 +327,11 @@ fn next(second: i64, load: f64, replicas: u32) -> [Assessment; 3] {
     let calls = [("load", load), ("error_ratio", 0.0), ("latency_p99_seconds", 0.05)];
     [
         service_assessment("catalog", second, &signals),
-        service_assessment("inventory", second, &[("load", load), ("utilisation", 0.3), ("ready_replicas", 4.0), ("bad_ratio", 0.0)]),
+        service_assessment(
+            "inventory",
+            second,
+            &[("load", load), ("utilisation", 0.3), ("ready_replicas", 4.0), ("bad_ratio", 0.0)],
+        ),
         assessment(edge("catalog", "inventory"), second, &calls),
     ]
 }
@@ -355,7 +384,8 @@ impl Case {
                 self.plant.second += age;
             }
             None => {
-                let documents = vec![service_document("catalog", &[]), policy_document("catalog-policy", "catalog")];
+                let documents =
+                    vec![service_document("catalog", &[]), policy_document("catalog-policy", "catalog")];
                 self.plant.world = World::new(at(0));
                 self.plant.world.replace_documents(documents);
             }
@@ -384,9 +414,18 @@ impl Case {
         let now = at(self.plant.second);
         let data = Data::of(input.assessment, input.last_good, now);
         let PolicyView::One(policy) = input.policy else { panic!("catalog has one policy") };
-        let situation =
-            Situation { now, input: &input, policy, data: &data, line: input.scale_line, replicas: self.replicas };
+        let situation = Situation {
+            now,
+            input: &input,
+            policy,
+            data: &data,
+            line: input.scale_line,
+            replicas: self.replicas,
+        };
         let verdicts = guardrails::judge(candidate, &situation);
-        verdicts.into_iter().find(|verdict| verdict.guardrail == guardrail).expect("the guardrail has that name")
+        verdicts
+            .into_iter()
+            .find(|verdict| verdict.guardrail == guardrail)
+            .expect("the guardrail has that name")
     }
 }

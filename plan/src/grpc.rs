@@ -25,7 +25,8 @@ impl Plan for Server {
 }
 
 fn to_wire(report: PlanReport) -> wire::PlanReport {
-    let PlanReport { resource, at, policy, autonomy, text, considered, directive_id, reductions_forbidden } = report;
+    let PlanReport { resource, at, policy, autonomy, text, considered, directive_id, reductions_forbidden } =
+        report;
     wire::PlanReport {
         resource: Some(resource.into()),
         at_unix_ms: at.as_millisecond(),

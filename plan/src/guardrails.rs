@@ -15,6 +15,7 @@ mod trouble;
 mod upstream;
 
 pub use freshness::evidence_age;
+pub use pause::paused;
 pub use upstream::hidden_load;
 
 use crate::{
@@ -89,5 +90,8 @@ pub fn judge(candidate: &Candidate, situation: &Situation<'_>) -> Vec<GuardrailV
 
 /// Whether all that stands in the way is a wait.
 pub fn is_waiting(verdicts: &[GuardrailVerdict]) -> bool {
-    verdicts.iter().filter(|verdict| verdict.vetoed).all(|verdict| WAITING.contains(&verdict.guardrail.as_str()))
+    verdicts
+        .iter()
+        .filter(|verdict| verdict.vetoed)
+        .all(|verdict| WAITING.contains(&verdict.guardrail.as_str()))
 }

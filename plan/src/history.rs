@@ -50,7 +50,12 @@ impl History {
             self.break_off();
         }
         self.unbroken_since.get_or_insert(at);
-        self.scale = assessment.signal("load").and_then(|load| load.scale).filter(|s| s.is_finite()).unwrap_or(0.0).abs();
+        self.scale = assessment
+            .signal("load")
+            .and_then(|load| load.scale)
+            .filter(|s| s.is_finite())
+            .unwrap_or(0.0)
+            .abs();
         push(&mut self.recent, (at, load), RECENT_MAX);
         self.add_to_bucket(at, load);
         if let Some(estimate) = estimate(assessment, load) {
@@ -93,7 +98,9 @@ impl History {
     pub fn growth_per_second(&self) -> f64 {
         let (Some(first), Some(last)) = (self.recent.front(), self.recent.back()) else { return 0.0 };
         let rise = last.1 - first.1;
-        if self.recent.len() < RECENT_MAX || rise < (TREND_RISE_MIN * first.1).max(TREND_SCALES_MIN * self.scale) {
+        if self.recent.len() < RECENT_MAX
+            || rise < (TREND_RISE_MIN * first.1).max(TREND_SCALES_MIN * self.scale)
+        {
             return 0.0;
         }
         let pairs = self.recent.iter().zip(self.recent.iter().skip(1));
@@ -140,8 +147,8 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::model::Quality;
     use crate::fixtures::{at, service_assessment};
+    use proto::model::Quality;
 
     fn watch(loads: &[f64]) -> History {
         let mut history = History::default();
@@ -168,7 +175,8 @@ mod tests {
     fn rise_within_the_noise_of_the_signal_is_no_trend() {
         let mut history = History::default();
         for second in 0..7 {
-            let mut assessment = service_assessment("catalog", second, &[("load", 100.0 + 5.0 * second as f64)]);
+            let mut assessment =
+                service_assessment("catalog", second, &[("load", 100.0 + 5.0 * second as f64)]);
             assessment.signals[0].scale = Some(20.0);
             history.observe(&assessment);
         }

@@ -1,7 +1,9 @@
 //! What one service is planned from: borrowed views of everything that is known about it and its neighbours.
 
 use crate::{history::History, ledger::Line};
-use proto::model::{ActuatorSpec, Assessment, AutonomyLevel, Objective, PauseState, PolicySpec, ResourceId, ScalePolicy};
+use proto::model::{
+    ActuatorSpec, Assessment, AutonomyLevel, Objective, PauseState, PolicySpec, ResourceId, ScalePolicy,
+};
 
 /// Whose wishes hold for a service.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,9 @@
 //! What the ledger says about each (resource, kind): what is under way, in effect, advised, and how the last ones ended.
 
 use jiff::Timestamp;
-use proto::model::{Action, Directive, DirectiveKind, DirectiveRecord, DirectiveState, Generation, ResourceId};
+use proto::model::{
+    Action, Directive, DirectiveKind, DirectiveRecord, DirectiveState, Generation, ResourceId,
+};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -62,7 +64,8 @@ impl Entry {
 
     /// It never came to be: refused, failed, or its time ran out on the way.
     pub fn came_to_nothing(&self) -> bool {
-        let ended = matches!(self.state, DirectiveState::Refused | DirectiveState::Failed | DirectiveState::Expired);
+        let ended =
+            matches!(self.state, DirectiveState::Refused | DirectiveState::Failed | DirectiveState::Expired);
         // Advice has no generation; that it expires is its ordinary end.
         ended && self.generation > Generation(0)
     }
@@ -124,7 +127,9 @@ impl Line {
 
     /// The newest directive of those that `of` selects which was taken back, and when.
     pub fn last_undone(&self, of: impl Fn(&Entry) -> bool) -> Option<(&Entry, Timestamp)> {
-        let undone = |entry: &&Entry| matches!(entry.state, DirectiveState::Undone | DirectiveState::Harmful) && of(entry);
+        let undone = |entry: &&Entry| {
+            matches!(entry.state, DirectiveState::Undone | DirectiveState::Harmful) && of(entry)
+        };
         self.entries.iter().filter(undone).map(|entry| (entry, entry.changed_at)).max_by_key(|(_, at)| *at)
     }
 
@@ -139,7 +144,7 @@ impl Line {
             return;
         }
         self.entries.push(entry);
-        self.entries.sort_by(|a, b| (b.created_at, b.id).cmp(&(a.created_at, a.id)));
+        self.entries.sort_by_key(|entry| std::cmp::Reverse((entry.created_at, entry.id)));
         self.forget_oldest();
     }
 
@@ -203,7 +208,9 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::fixtures::{at, scale_record, service};
-    use DirectiveState::{Applied, Delivered, Failed, Issued, Proposed, Undone, Unknown, Verified, Verifying};
+    use DirectiveState::{
+        Applied, Delivered, Failed, Issued, Proposed, Undone, Unknown, Verified, Verifying,
+    };
 
     fn line(records: &[DirectiveRecord]) -> Line {
         let mut ledger = Ledger::default();
@@ -213,7 +220,11 @@ mod tests {
 
     #[test]
     fn newest_generation_that_stands_is_in_effect() {
-        let line = line(&[scale_record(1, 2, 3, Verified, 10), scale_record(2, 3, 5, Failed, 20), scale_record(3, 3, 4, Undone, 30)]);
+        let line = line(&[
+            scale_record(1, 2, 3, Verified, 10),
+            scale_record(2, 3, 5, Failed, 20),
+            scale_record(3, 3, 4, Undone, 30),
+        ]);
         assert_eq!(line.in_effect().unwrap().action, Action::Scale { replicas: 3 });
         assert_eq!(line.generation(), Generation(3));
     }
@@ -227,7 +238,8 @@ mod tests {
     #[test]
     fn verdict_does_not_move_the_moment_of_application() {
         let mut ledger = Ledger::default();
-        for (state, second) in [(Issued, 10), (Delivered, 11), (Applied, 12), (Verifying, 13), (Verified, 22)] {
+        for (state, second) in [(Issued, 10), (Delivered, 11), (Applied, 12), (Verifying, 13), (Verified, 22)]
+        {
             ledger.put(&scale_record(1, 2, 3, state, second));
         }
         let line = ledger.line(&service("catalog"), DirectiveKind::Scale);
@@ -244,7 +256,11 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_are_counted_from_the_newest() {
-        let line = line(&[scale_record(1, 2, 3, Failed, 10), scale_record(2, 2, 3, Verified, 20), scale_record(3, 3, 4, Failed, 30)]);
+        let line = line(&[
+            scale_record(1, 2, 3, Failed, 10),
+            scale_record(2, 2, 3, Verified, 20),
+            scale_record(3, 3, 4, Failed, 30),
+        ]);
         assert_eq!(line.failures(), Some((1, at(30))));
     }
 

@@ -26,7 +26,8 @@ pub mod service;
 
 #[cfg(test)]
 mod fixtures;
-
+#[cfg(test)]
+mod properties;
 
 pub use config::Config;
 pub use planner::{Decision, plan};

@@ -1,6 +1,8 @@
 //! Every metric that Plan emits, registered once.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector,
+};
 
 /// From 100 µs to about 1.6 s, doubling: a round of ten thousand resources and a slow database both fit.
 fn buckets() -> Vec<f64> {
@@ -54,13 +56,19 @@ impl Metrics {
             proposed: counters("homeostat_plan_directives_proposed_total", "Directives proposed.", "kind")?,
             answers: counters("homeostat_plan_propose_answers_total", "Answers to proposals.", "verdict")?,
             vetoes: counters("homeostat_plan_candidates_vetoed_total", "Candidates held back.", "reason")?,
-            faults: counter("homeostat_plan_check_faults_total", "Directives that the independent check stopped.")?,
+            faults: counter(
+                "homeostat_plan_check_faults_total",
+                "Directives that the independent check stopped.",
+            )?,
             connected: registered(registry, IntGaugeVec::new(connected, &["peer"])?)?,
         })
     }
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }

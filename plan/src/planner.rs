@@ -13,8 +13,8 @@ use crate::{
 use chassis::IdGenerator;
 use jiff::Timestamp;
 use proto::model::{
-    Alternative, AutonomyLevel, BreakerRule, Directive, DirectiveKind, Generation, GuardrailVerdict, Preconditions, Rationale,
-    ResourceId,
+    Alternative, AutonomyLevel, BreakerRule, Directive, DirectiveKind, Generation, GuardrailVerdict,
+    Preconditions, Rationale, ResourceId,
 };
 
 /// What was decided about one resource.
@@ -33,14 +33,21 @@ pub struct Decision {
 #[must_use = "a plan that nobody carries out changes nothing"]
 pub fn plan(input: &PlanInput<'_>, now: Timestamp, ids: &mut IdGenerator) -> Vec<Decision> {
     match input.policy {
-        PolicyView::None => vec![idle(input, now, "no policy names it: it is watched, nothing is done".to_owned())],
+        PolicyView::None => {
+            vec![idle(input, now, "no policy names it: it is watched, nothing is done".to_owned())]
+        }
         PolicyView::Conflicting(one, other) => {
-            vec![idle(input, now, format!("policies {one} and {other} both name it: nothing is done until one is deleted"))]
+            vec![idle(
+                input,
+                now,
+                format!("policies {one} and {other} both name it: nothing is done until one is deleted"),
+            )]
         }
         PolicyView::One(policy) => {
             let mut decisions = vec![plan_scale(input, policy, now, ids)];
             if let Some(rule) = &policy.spec.breaker {
-                let named = |called: &&Outgoing<'_>| rule.callees.iter().any(|callee| callee == called.callee.name());
+                let named =
+                    |called: &&Outgoing<'_>| rule.callees.iter().any(|callee| callee == called.callee.name());
                 let edges = input.outgoing.iter().filter(named);
                 decisions.extend(edges.map(|called| plan_breaker(input, policy, rule, called, now, ids)));
             }
@@ -55,7 +62,12 @@ fn idle(input: &PlanInput<'_>, now: Timestamp, text: String) -> Decision {
     Decision { directive: None, report, faults: Vec::new() }
 }
 
-fn plan_scale(input: &PlanInput<'_>, policy: NamedPolicy<'_>, now: Timestamp, ids: &mut IdGenerator) -> Decision {
+fn plan_scale(
+    input: &PlanInput<'_>,
+    policy: NamedPolicy<'_>,
+    now: Timestamp,
+    ids: &mut IdGenerator,
+) -> Decision {
     let data = Data::of(input.assessment, input.last_good, now);
     let survey = scale::survey(input, policy.spec, &data, now);
     let replicas = scale::Replicas::of(input, &data);
@@ -88,7 +100,7 @@ struct Case<'a> {
 fn decide(case: Case<'_>, ids: &mut IdGenerator) -> Decision {
     let Case { resource, kind, situation, survey } = case;
     let Survey { hold, mut candidates, dropped } = survey;
-    candidates.sort_by(|a, b| a.cost.cmp(&b.cost));
+    candidates.sort_by_key(|candidate| candidate.cost);
     let (mut considered, mut chosen, mut held_back) = (Vec::new(), None, None);
     for candidate in candidates {
         let weighed = weigh(&candidate, &situation, candidate.cost < hold.cost, chosen.is_some());
@@ -167,7 +179,8 @@ fn give(
         report.directive_id = Some(directive.id);
         return Decision { directive: Some(directive), report, faults };
     }
-    report.text = format!("a directive was made and then found faulty ({}): nothing is proposed", faults.join("; "));
+    report.text =
+        format!("a directive was made and then found faulty ({}): nothing is proposed", faults.join("; "));
     for considered in report.considered.iter_mut().filter(|considered| considered.choice == Choice::Chosen) {
         (considered.choice, considered.reason) = (Choice::Blocked, faults.join("; "));
     }
@@ -185,10 +198,22 @@ fn directive(
     let autonomy = situation.policy.spec.autonomy;
     let expiry = if autonomy == AutonomyLevel::Act { EXPIRY } else { EXPIRY_FOR_PEOPLE };
     let others = report.considered.iter().filter(|considered| considered.choice != Choice::Chosen);
-    let rejected = others.map(|c| Alternative { action: c.action.clone(), reason: c.reason.clone() }).collect();
+    let rejected =
+        others.map(|c| Alternative { action: c.action.clone(), reason: c.reason.clone() }).collect();
     let preconditions =
         Preconditions { max_evidence_age: evidence_age(&candidate), requires_known_data: candidate.reduces };
-    let Candidate { resource, action, undo, reduces, text, evidence, symptom_ids, expected, counterfactual, .. } = candidate;
+    let Candidate {
+        resource,
+        action,
+        undo,
+        reduces,
+        text,
+        evidence,
+        symptom_ids,
+        expected,
+        counterfactual,
+        ..
+    } = candidate;
     Directive {
         id: ids.uuid(now),
         resource,
@@ -215,7 +240,7 @@ fn directive(
 
 /// Why nothing may be taken away at this resource now.
 fn reductions_forbidden(kind: DirectiveKind, situation: &Situation<'_>) -> Option<String> {
-    let fault = situation.data.fault();
+    let fault = situation.data.fault().or_else(|| guardrails::paused(situation));
     match kind {
         DirectiveKind::Scale => fault.or_else(|| hidden_load(situation.input, situation.now)),
         DirectiveKind::SetBreaker => fault,

@@ -90,7 +90,8 @@ impl PlanReport {
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, at: _, policy, autonomy, text, considered, directive_id, reductions_forbidden } = self;
+        let Self { resource, at: _, policy, autonomy, text, considered, directive_id, reductions_forbidden } =
+            self;
         let policy = if policy.is_empty() { "none" } else { policy };
         writeln!(f, "{resource} (policy {policy}, {autonomy})")?;
         writeln!(f, "  {text}")?;

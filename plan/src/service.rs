@@ -190,8 +190,9 @@ impl Planner {
             tokio::select! {
                 () = stopper.stopped() => return,
                 Some(answer) = self.proposals.next() => {
-                    let resource = self.proposals.take_in(answer, &mut self.world);
-                    self.mark(&mut dirty, &resource, None);
+                    if let Some(resource) = self.proposals.take_in(answer, &mut self.world) {
+                        self.mark(&mut dirty, &resource, None);
+                    }
                 }
                 Some(event) = inbox.recv() => {
                     self.take_in(event, &mut dirty);
@@ -231,6 +232,7 @@ impl Planner {
                 match change.apply(&mut self.world) {
                     feeds::Touched::Resource(resource) => self.mark(dirty, &resource, None),
                     feeds::Touched::Everything => *dirty = Dirty::All,
+                    feeds::Touched::Nothing => {}
                 };
             }
         }
@@ -276,7 +278,9 @@ impl Planner {
 
     fn carry_out(&mut self, decision: Decision, since: Option<Duration>, reports: &mut Vec<PlanReport>) {
         let Decision { directive, report, faults } = decision;
-        for verdict in report.considered.iter().flat_map(|considered| &considered.guardrails).filter(|v| v.vetoed) {
+        for verdict in
+            report.considered.iter().flat_map(|considered| &considered.guardrails).filter(|v| v.vetoed)
+        {
             self.metrics.vetoes.with_label_values(&[verdict.guardrail.as_str()]).inc();
         }
         if !faults.is_empty() {

@@ -9,8 +9,8 @@ use crate::{
 };
 use jiff::Timestamp;
 use proto::model::{
-    ActuatorSpec, Assessment, Declared, DeclaredKind, DeclaredSpec, DirectiveKind, Objective, PauseState, PolicySpec,
-    ResourceId, ResourceKind, ServiceSpec,
+    ActuatorSpec, Assessment, Declared, DeclaredKind, DeclaredSpec, DirectiveKind, Objective, PauseState,
+    PolicySpec, ResourceId, ResourceKind, ServiceSpec,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use std::{
 type Key = (DeclaredKind, String, String);
 
 /// What is known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct World {
     documents: BTreeMap<Key, Declared>,
     services: BTreeMap<ResourceId, Node>,
@@ -37,7 +37,7 @@ pub struct World {
 }
 
 /// A declared service with all that belongs to it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Node {
     objective: Option<Objective>,
     policies: Vec<(String, Arc<PolicySpec>)>,
@@ -131,7 +131,9 @@ impl World {
             line: self.ledger.line(edge, DirectiveKind::SetBreaker),
             callee,
             callee_assessment: assessment(callee),
-            callee_scale: self.policy(callee).and_then(|policy| policy.scale.as_ref().map(|scale| (scale, policy.autonomy))),
+            callee_scale: self
+                .policy(callee)
+                .and_then(|policy| policy.scale.as_ref().map(|scale| (scale, policy.autonomy))),
             callee_line: self.ledger.line(callee, DirectiveKind::Scale),
         });
         let incoming = node.incoming.iter().map(|(edge, caller)| Incoming {
@@ -172,17 +174,20 @@ impl World {
             }
         }
         for document in self.documents.values() {
-            let Some(node) = document.service_id().ok().and_then(|service| services.get_mut(&service)) else { continue };
+            let Some(node) = document.service_id().ok().and_then(|service| services.get_mut(&service)) else {
+                continue;
+            };
             match &document.spec {
-                DeclaredSpec::Policy(policy) => node.policies.push((document.name.clone(), Arc::new((**policy).clone()))),
+                DeclaredSpec::Policy(policy) => {
+                    node.policies.push((document.name.clone(), Arc::new((**policy).clone())))
+                }
                 DeclaredSpec::Slo(slo) => node.objective = Some(slo.objective),
                 DeclaredSpec::Service(spec) => link_edges(&mut services, document, spec),
             }
         }
         let known = |resource: &ResourceId| match resource.edge_ends() {
-            Some((caller, _)) => {
-                ResourceId::service(resource.namespace(), caller).is_ok_and(|caller| services.contains_key(&caller))
-            }
+            Some((caller, _)) => ResourceId::service(resource.namespace(), caller)
+                .is_ok_and(|caller| services.contains_key(&caller)),
             None => services.contains_key(resource),
         };
         self.assessments.retain(|resource, _| known(resource));
@@ -224,8 +229,8 @@ fn key(document: &Declared) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::model::Quality;
     use crate::fixtures::{Plant, at, policy_document, service, service_assessment, service_document};
+    use proto::model::Quality;
 
     #[test]
     fn change_of_one_end_wakes_the_other() {
@@ -246,7 +251,9 @@ mod tests {
         world.replace_documents(vec![service_document("catalog", &[])]);
         assert_eq!(world.input(&service("catalog")).unwrap().policy, PolicyView::None);
         world.apply(policy_document("b", "catalog"));
-        assert!(matches!(world.input(&service("catalog")).unwrap().policy, PolicyView::One(policy) if policy.name == "b"));
+        assert!(
+            matches!(world.input(&service("catalog")).unwrap().policy, PolicyView::One(policy) if policy.name == "b")
+        );
         world.apply(policy_document("a", "catalog"));
         assert_eq!(world.input(&service("catalog")).unwrap().policy, PolicyView::Conflicting("a", "b"));
         world.delete(DeclaredKind::Policy, "staging", "a");

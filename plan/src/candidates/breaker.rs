@@ -3,14 +3,14 @@
 use super::{Candidate, Hold, Survey, demand::is_overloaded};
 use crate::{
     data::{Data, distance, interval, number, percent, value},
-    effects::{allowed_bad_ratio, at_most_bad, persistence, upper_end},
+    effects::{allowed_bad_ratio, at_most_bad, cured, persistence, upper_end},
     input::{Outgoing, PlanInput},
     score::{Cost, permille},
 };
 use jiff::Timestamp;
 use proto::model::{
-    Action, Assessment, AutonomyLevel, BreakerMode, BreakerRule, BreakerSetting, Counterfactual, DirectiveState, Evidence,
-    ExpectedEffect, Quality, Symptom, SymptomKind,
+    Action, Assessment, AutonomyLevel, BreakerMode, BreakerRule, BreakerSetting, Counterfactual,
+    DirectiveState, Evidence, ExpectedEffect, Quality, Symptom, SymptomKind,
 };
 use std::time::Duration;
 
@@ -30,19 +30,29 @@ const RESTATE_AFTER: Duration = Duration::from_secs(60);
 const SLOW_SAME_FACTOR: f64 = 2.0;
 
 /// Weighs what a breaker could do for the calls along one edge.
-pub fn survey(input: &PlanInput<'_>, rule: &BreakerRule, called: &Outgoing<'_>, data: &Data<'_>, now: Timestamp) -> Survey {
+pub fn survey(
+    input: &PlanInput<'_>,
+    rule: &BreakerRule,
+    called: &Outgoing<'_>,
+    data: &Data<'_>,
+    now: Timestamp,
+) -> Survey {
     let Some(seen) = data.usable() else {
         let fault = data.fault().unwrap_or_default();
         return Survey::nothing(format!("nothing is changed: {fault}"));
     };
     let (caller, callee) = (input.service.name(), called.callee.name());
     let Some(symptom) = seen.open_symptom(SymptomKind::Dependency) else {
-        return Survey::nothing(format!("calls from {caller} to {callee} need no protection beyond what is set"));
+        return Survey::nothing(format!(
+            "calls from {caller} to {callee} need no protection beyond what is set"
+        ));
     };
     let setting = setting(input, rule, seen);
     let before = in_effect(called);
     if before.is_some_and(|before| same_wish(&before, &setting)) && !is_doubtful(called, now) {
-        return Survey::nothing(format!("calls from {caller} to {callee} fail, and their breaker is enforced already"));
+        return Survey::nothing(format!(
+            "calls from {caller} to {callee} fail, and their breaker is enforced already"
+        ));
     }
     let broken = value(seen, "error_ratio").unwrap_or(1.0);
     let cost = |unmet_permille, changed| Cost { unmet_permille, idle_replicas: 0, changed, order: changed };
@@ -91,7 +101,10 @@ fn cured_by_scaling(called: &Outgoing<'_>) -> Option<String> {
     let running = crate::data::ready_replicas(callee)?.max(asked);
     (is_overloaded(called) && acted && running < scale.maximum_replicas).then(|| {
         let name = called.callee.name();
-        format!("{name} is short of capacity and runs {running} of at most {}: scaling it out cures its callers", scale.maximum_replicas)
+        format!(
+            "{name} is short of capacity and runs {running} of at most {}: scaling it out cures its callers",
+            scale.maximum_replicas
+        )
     })
 }
 
@@ -109,7 +122,10 @@ fn setting(input: &PlanInput<'_>, rule: &BreakerRule, seen: &Assessment) -> Brea
 /// Twice the normal p99 of the edge, but no longer than the caller itself may take.
 fn slow_call(input: &PlanInput<'_>, seen: &Assessment) -> Option<Duration> {
     let bound = input.objective.and_then(|objective| objective.latency_bound);
-    let normal = seen.signal("latency_p99_seconds").and_then(|p99| p99.upper).filter(|upper| upper.is_finite() && *upper > 0.0);
+    let normal = seen
+        .signal("latency_p99_seconds")
+        .and_then(|p99| p99.upper)
+        .filter(|upper| upper.is_finite() && *upper > 0.0);
     let learned = normal.map(|upper| {
         let millis = (SLOW_FACTOR * upper * 1000.0 / SLOW_STEP_MS).ceil() * SLOW_STEP_MS;
         // An hour stands for "no limit that matters", and keeps the number in range.
@@ -141,7 +157,9 @@ pub fn reduces_protection(before: Option<&BreakerSetting>, after: &BreakerSettin
         BreakerMode::Enforce => 2,
         BreakerMode::ForcedOpen => 3,
     };
-    let Some(before) = before else { return after.mode != BreakerMode::Enforce && after.mode != BreakerMode::ForcedOpen };
+    let Some(before) = before else {
+        return after.mode != BreakerMode::Enforce && after.mode != BreakerMode::ForcedOpen;
+    };
     match strength(after.mode).cmp(&strength(before.mode)) {
         std::cmp::Ordering::Less => true,
         std::cmp::Ordering::Greater => false,
@@ -152,11 +170,19 @@ pub fn reduces_protection(before: Option<&BreakerSetting>, after: &BreakerSettin
     }
 }
 
-fn candidate(input: &PlanInput<'_>, called: &Outgoing<'_>, seen: &Assessment, symptom: &Symptom, change: Change) -> Candidate {
+fn candidate(
+    input: &PlanInput<'_>,
+    called: &Outgoing<'_>,
+    seen: &Assessment,
+    symptom: &Symptom,
+    change: Change,
+) -> Candidate {
     let Change { setting, before, cost } = change;
     let (caller, callee) = (input.service.name(), called.callee.name());
     let failing = value(seen, "error_ratio").map_or_else(|| "an unknown share".to_owned(), percent);
-    let slow = setting.slow_call.map_or_else(String::new, |slow| format!(" or are slower than {} ms", slow.as_millis()));
+    let slow = setting
+        .slow_call
+        .map_or_else(String::new, |slow| format!(" or are slower than {} ms", slow.as_millis()));
     let text = format!(
         "calls from {caller} to {callee} are cut off when {} of them fail{slow}: {failing} fail now, and {callee} is not short of capacity",
         percent(setting.failure_ratio_to_open)
@@ -186,15 +212,17 @@ fn effects(input: &PlanInput<'_>) -> (Vec<ExpectedEffect>, Vec<Counterfactual>) 
     let allowed = input.assessment.and_then(|caller| allowed_bad_ratio(input.objective, caller));
     let worst = path.as_ref().map_or(1.0, upper_end);
     let mut expected = Vec::new();
+    let now = input.assessment.and_then(|caller| value(caller, "bad_ratio")).unwrap_or(0.0);
     if let Some(allowed) = allowed {
-        expected.push(at_most_bad(Some(input.service), allowed, false));
+        expected.push(at_most_bad(Some(input.service), cured(now, allowed), false));
     }
     expected.push(at_most_bad(Some(input.service), allowed.unwrap_or(0.0).max(worst), true));
     (expected, path.into_iter().collect())
 }
 
 fn evidence(seen: &Assessment, called: &Outgoing<'_>) -> Vec<Evidence> {
-    let glances = ["error_ratio", "latency_p99_seconds", "load"].into_iter().filter_map(|name| seen.signal(name));
+    let glances =
+        ["error_ratio", "latency_p99_seconds", "load"].into_iter().filter_map(|name| seen.signal(name));
     let mut evidence: Vec<_> = glances
         .map(|glance| Evidence {
             signal: glance.name.clone(),

@@ -2,10 +2,11 @@
 
 use crate::{
     data::{number, percent, ready_replicas, value},
+    effects::allowed_bad_ratio,
     history::{History, look_ahead},
     input::{Outgoing, PlanInput},
 };
-use proto::model::{Assessment, ObjectiveStanding, ScalePolicy, SymptomKind};
+use proto::model::{Assessment, ScalePolicy, SymptomKind};
 
 /// From this utilisation on, busy time no longer tells demand: every worker is always busy.
 pub const SATURATED: f64 = 0.95;
@@ -59,6 +60,8 @@ pub struct Demand {
     pub lasting_need: Option<f64>,
     /// Every worker is busy, or Analyze says so.
     pub saturated: bool,
+    /// Every worker is busy at this moment.
+    pub busy: bool,
     /// The objective is being missed now.
     pub violated: bool,
     /// The service's trouble comes from this failing dependency.
@@ -67,7 +70,12 @@ pub struct Demand {
 
 impl Demand {
     /// Estimates it; `None` when the load is unknown.
-    pub fn of(input: &PlanInput<'_>, policy: &ScalePolicy, seen: &Assessment, now: jiff::Timestamp) -> Option<Self> {
+    pub fn of(
+        input: &PlanInput<'_>,
+        policy: &ScalePolicy,
+        seen: &Assessment,
+        now: jiff::Timestamp,
+    ) -> Option<Self> {
         let load = value(seen, "load")?;
         let saturated = is_saturated(seen);
         let violated = is_violated(seen, input);
@@ -99,8 +107,10 @@ impl Demand {
             per_replica,
             need: outward.and_then(|per| need(planned_load, per)),
             // Whichever asks for more: load against capacity, or the busy time as measured.
-            lasting_need: lasting.map_or_else(by_utilisation, |need| Some(need.max(by_utilisation().unwrap_or(0.0)))),
+            lasting_need: lasting
+                .map_or_else(by_utilisation, |need| Some(need.max(by_utilisation().unwrap_or(0.0)))),
             saturated,
+            busy: value(seen, "utilisation").map_or(saturated, |used| used >= SATURATED),
             violated,
             explained,
         })
@@ -116,9 +126,16 @@ impl Demand {
         let target = percent(policy.target_utilisation_ratio);
         match self.per_replica {
             Some(per) => {
-                format!("load is {} requests/s{trend}, at {}, aiming at {target} utilisation", number(self.load), per.text())
+                format!(
+                    "load is {} requests/s{trend}, at {}, aiming at {target} utilisation",
+                    number(self.load),
+                    per.text()
+                )
             }
-            None => format!("load is {} requests/s{trend}, and what a replica takes is not known yet", number(self.load)),
+            None => format!(
+                "load is {} requests/s{trend}, and what a replica takes is not known yet",
+                number(self.load)
+            ),
         }
     }
 }
@@ -143,26 +160,30 @@ fn per_replica(seen: &Assessment, history: &History, load: f64) -> Option<PerRep
 }
 
 fn is_saturated(seen: &Assessment) -> bool {
-    seen.open_symptom(SymptomKind::Saturation).is_some() || value(seen, "utilisation").is_some_and(|used| used >= SATURATED)
+    seen.open_symptom(SymptomKind::Saturation).is_some()
+        || value(seen, "utilisation").is_some_and(|used| used >= SATURATED)
 }
 
+/// The objective is being lost, by more than chance makes of one scrape.
 fn is_violated(seen: &Assessment, input: &PlanInput<'_>) -> bool {
-    let allowed = input.objective.map(|objective| 1.0 - objective.target_ratio);
+    let allowed = allowed_bad_ratio(input.objective, seen);
     let missed = allowed.zip(value(seen, "bad_ratio")).is_some_and(|(allowed, bad)| bad > allowed);
-    let burning = seen.objective.as_ref().is_some_and(|state| state.standing == ObjectiveStanding::Burning);
-    seen.open_symptom(SymptomKind::Objective).is_some() || missed || burning
+    seen.open_symptom(SymptomKind::Objective).is_some() || missed
 }
 
 /// Says so when calls to this callee fail and more capacity of the callee would not cure it.
 pub fn failing_dependency(called: &Outgoing<'_>) -> Option<String> {
     called.assessment?.open_symptom(SymptomKind::Dependency)?;
-    (!is_overloaded(called)).then(|| format!("calls to {} fail, and it is not short of capacity", called.callee.name()))
+    (!is_overloaded(called))
+        .then(|| format!("calls to {} fail, and it is not short of capacity", called.callee.name()))
 }
 
 /// Whether the callee is short of capacity, as far as anything tells; without data it is not known to be.
 pub fn is_overloaded(called: &Outgoing<'_>) -> bool {
     let Some(callee) = called.callee_assessment else { return false };
-    let taken = learned(callee.capacity.per_replica).zip(ready_replicas(callee)).map(|(rate, ready)| rate * f64::from(ready));
+    let taken = learned(callee.capacity.per_replica)
+        .zip(ready_replicas(callee))
+        .map(|(rate, ready)| rate * f64::from(ready));
     match (taken, value(callee, "load")) {
         (Some(taken), Some(load)) => load >= OVERLOAD_SHARE * taken,
         _ => is_saturated(callee),

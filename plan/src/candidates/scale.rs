@@ -3,7 +3,7 @@
 use super::{Candidate, Hold, Survey, demand::Demand};
 use crate::{
     data::{Data, count, interval, number, percent, ready_replicas, seconds, value},
-    effects::{allowed_bad_ratio, at_most_bad, exactly_ready, overload, persistence, upper_end},
+    effects::{allowed_bad_ratio, at_most_bad, cured, exactly_ready, overload, persistence, upper_end},
     input::PlanInput,
     score::Cost,
 };
@@ -31,16 +31,15 @@ pub struct Replicas {
 impl Replicas {
     /// Counts them; `None` when they are unknown.
     pub fn of(input: &PlanInput<'_>, data: &Data<'_>) -> Option<Self> {
-        let (seen, last_good) = match data {
-            Data::Good { assessment, .. } => (Some(*assessment), None),
-            Data::Partial { assessment, .. } => (Some(*assessment), input.last_good),
-            Data::Unknown { last_good, .. } => (last_good.map(|(last, _)| last), None),
-            Data::Stale { .. } | Data::Absent => (None, None),
+        let (seen, doubted) = match data {
+            Data::Good { assessment, .. } => (*assessment, None),
+            Data::Partial { assessment, .. } => (*assessment, input.last_good),
+            Data::Unknown { last_good, .. } => (last_good.map(|(last, _)| last)?, input.assessment),
+            Data::Stale { .. } | Data::Absent => return None,
         };
-        let ready = ready_replicas(seen?)?;
-        let before = last_good.and_then(ready_replicas).unwrap_or(0);
-        let asked = asked_for(input).unwrap_or(0);
-        Some(Self { ready, current: ready.max(before).max(asked) })
+        let ready = ready_replicas(seen)?;
+        let also = [doubted.and_then(ready_replicas), asked_for(input)];
+        Some(Self { ready, current: also.into_iter().flatten().fold(ready, u32::max) })
     }
 }
 
@@ -88,8 +87,13 @@ pub fn survey(input: &PlanInput<'_>, policy: &PolicySpec, data: &Data<'_>, now: 
     let wanted = wanted(&demand, scale, replicas);
     let lasting = demand.lasting_need.map_or(replicas.current, rounded_up);
     let lasting = lasting.clamp(scale.minimum_replicas, scale.maximum_replicas);
-    let needed = if wanted > replicas.current { wanted } else { rounded_up(demand.need.unwrap_or(0.0)).min(replicas.current) };
-    let basis = Basis { input, policy: scale, seen, follows_last_good, replicas, demand, wanted, needed, lasting };
+    let needed = if wanted > replicas.current {
+        wanted
+    } else {
+        rounded_up(demand.need.unwrap_or(0.0)).min(replicas.current)
+    };
+    let basis =
+        Basis { input, policy: scale, seen, follows_last_good, replicas, demand, wanted, needed, lasting };
     basis.survey(policy, now)
 }
 
@@ -106,7 +110,7 @@ fn wanted(demand: &Demand, policy: &ScalePolicy, replicas: Replicas) -> u32 {
     let tolerated = f64::from(current) * if pressed { 1.0 } else { 1.0 + TOLERANCE };
     let by_load = if need > tolerated { rounded_up(need) } else { 0 };
     // With every worker busy and the objective missed, whatever the arithmetic says is too little.
-    let forced = demand.saturated && demand.violated && demand.explained.is_none();
+    let forced = demand.busy && demand.violated && demand.explained.is_none();
     let by_trouble = if forced { current.saturating_add(1) } else { 0 };
     by_load.max(by_trouble).max(current).max(policy.minimum_replicas)
 }
@@ -123,12 +127,15 @@ impl Basis<'_> {
             let reachable = self.wanted.min(self.policy.maximum_replicas);
             let stepped = reachable.min(current.saturating_add(self.policy.step_up_replicas));
             for replicas in [self.wanted, stepped] {
-                if replicas > current && survey.candidates.iter().all(|c| c.action != (Action::Scale { replicas })) {
+                if replicas > current
+                    && survey.candidates.iter().all(|c| c.action != (Action::Scale { replicas }))
+                {
                     survey.candidates.push(self.outward(replicas));
                 }
             }
         } else if self.is_overdue(now) {
-            survey.hold.cost.unmet_permille = Cost::of_replicas(self.replicas.ready, current, current, current).unmet_permille;
+            survey.hold.cost.unmet_permille =
+                Cost::of_replicas(self.replicas.ready, current, current, current).unmet_permille;
             survey.candidates.push(self.restated(current));
         } else if self.lasting < current && self.follows_last_good.is_none() && self.may_shrink(now) {
             survey.candidates.push(self.inward(policy));
@@ -183,7 +190,8 @@ impl Basis<'_> {
     fn inward(&self, policy: &PolicySpec) -> Candidate {
         let Replicas { ready, current } = self.replicas;
         // The fraction of a replica that the blast radius leaves over may not be taken; one is tried, so that the veto shows.
-        let at_once = count((policy.blast_radius_ratio * f64::from(ready)).floor()).clamp(1, self.policy.step_down_replicas.max(1));
+        let at_once = count((policy.blast_radius_ratio * f64::from(ready)).floor())
+            .clamp(1, self.policy.step_down_replicas.max(1));
         let replicas = self.lasting.max(current.saturating_sub(at_once));
         let text = format!(
             "{} is scaled in to {replicas}: {} are needed for the largest load of the last {} s, {current} run; {}",
@@ -227,7 +235,8 @@ impl Basis<'_> {
     /// gone bad anyway.
     fn outward_effects(&self, replicas: u32) -> (Vec<ExpectedEffect>, Vec<Counterfactual>) {
         let served = self.demand.per_replica.map(|per| per.rate() * f64::from(self.replicas.ready));
-        let surplus = served.map_or(0.0, |served| 1.0 - served / self.demand.planned_load.max(f64::MIN_POSITIVE));
+        let surplus =
+            served.map_or(0.0, |served| 1.0 - served / self.demand.planned_load.max(f64::MIN_POSITIVE));
         let path = if surplus > 0.0 || self.demand.saturated {
             overload(None, self.seen, "bad_ratio", surplus)
         } else {
@@ -235,7 +244,14 @@ impl Basis<'_> {
         };
         let mut expected = vec![exactly_ready(replicas)];
         let allowed = allowed_bad_ratio(self.input.objective, self.seen);
-        expected.extend(allowed.zip(path.as_ref()).map(|(allowed, path)| at_most_bad(None, allowed.max(upper_end(path)), true)));
+        if let (Some(allowed), Some(path)) = (allowed, &path) {
+            let now = value(self.seen, "bad_ratio").unwrap_or(0.0);
+            // Only a change that is as large as the need can promise a cure.
+            if replicas >= self.needed && now > allowed {
+                expected.push(at_most_bad(None, cured(now, allowed), false));
+            }
+            expected.push(at_most_bad(None, allowed.max(upper_end(path)), true));
+        }
         (expected, path.into_iter().chain(self.otherwise()).collect())
     }
 
@@ -249,21 +265,24 @@ impl Basis<'_> {
     }
 
     fn otherwise(&self) -> impl Iterator<Item = Counterfactual> {
-        ["utilisation", "ready_replicas"].into_iter().filter_map(|signal| persistence(None, self.seen, signal))
+        ["utilisation", "ready_replicas"]
+            .into_iter()
+            .filter_map(|signal| persistence(None, self.seen, signal))
     }
 
     fn evidence(&self) -> Vec<Evidence> {
-        let mut evidence: Vec<_> = ["load", "utilisation", "bad_ratio", "latency_p99_seconds", "ready_replicas"]
-            .into_iter()
-            .filter_map(|name| self.seen.signal(name))
-            .map(|glance| Evidence {
-                signal: glance.name.clone(),
-                value: value(self.seen, &glance.name),
-                lower: glance.lower.filter(|limit| limit.is_finite()),
-                upper: glance.upper.filter(|limit| limit.is_finite()),
-                text: if glance.deviating { "outside its band".to_owned() } else { String::new() },
-            })
-            .collect();
+        let mut evidence: Vec<_> =
+            ["load", "utilisation", "bad_ratio", "latency_p99_seconds", "ready_replicas"]
+                .into_iter()
+                .filter_map(|name| self.seen.signal(name))
+                .map(|glance| Evidence {
+                    signal: glance.name.clone(),
+                    value: value(self.seen, &glance.name),
+                    lower: glance.lower.filter(|limit| limit.is_finite()),
+                    upper: glance.upper.filter(|limit| limit.is_finite()),
+                    text: if glance.deviating { "outside its band".to_owned() } else { String::new() },
+                })
+                .collect();
         evidence.push(Evidence {
             signal: "load".to_owned(),
             value: Some(self.demand.planned_load),
@@ -276,12 +295,18 @@ impl Basis<'_> {
 
     fn symptom_ids(&self) -> Vec<String> {
         let answered = [SymptomKind::Objective, SymptomKind::Saturation];
-        answered.into_iter().filter_map(|kind| self.seen.open_symptom(kind)).map(|symptom| symptom.id.clone()).collect()
+        answered
+            .into_iter()
+            .filter_map(|kind| self.seen.open_symptom(kind))
+            .map(|symptom| symptom.id.clone())
+            .collect()
     }
 
     fn label(&self) -> String {
         match self.follows_last_good {
-            Some(age) => format!(" (data is unknown; this follows the last good assessment, {} s old)", seconds(age)),
+            Some(age) => {
+                format!(" (data is unknown; this follows the last good assessment, {} s old)", seconds(age))
+            }
             None => String::new(),
         }
     }
@@ -292,7 +317,10 @@ impl Basis<'_> {
         if self.wanted > self.replicas.current {
             return Vec::new();
         }
-        vec![("scale out".to_owned(), format!("{reason}: more replicas of {} cannot cure that", self.input.service.name()))]
+        vec![(
+            "scale out".to_owned(),
+            format!("{reason}: more replicas of {} cannot cure that", self.input.service.name()),
+        )]
     }
 
     fn hold_text(&self, now: Timestamp) -> String {
@@ -300,7 +328,9 @@ impl Basis<'_> {
         let Replicas { ready, current } = self.replicas;
         let demand = self.demand.text(self.policy);
         if let (Some(reason), true) = (&self.demand.explained, self.wanted <= current) {
-            return format!("{name} is in trouble because {reason}; more replicas of {name} cannot cure that");
+            return format!(
+                "{name} is in trouble because {reason}; more replicas of {name} cannot cure that"
+            );
         }
         if self.demand.per_replica.is_none() && self.wanted <= current && !self.demand.saturated {
             return format!("{name} keeps {current}: {demand}");
@@ -314,10 +344,13 @@ impl Basis<'_> {
         if self.lasting < current && !self.may_shrink(now) {
             let watched = seconds(self.input.history.watched(now));
             let window = self.policy.cooldown_down.as_secs();
-            return format!("{name} keeps {current}: load has been watched for {watched} s of the {window} s before a scale-in");
+            return format!(
+                "{name} keeps {current}: load has been watched for {watched} s of the {window} s before a scale-in"
+            );
         }
         let need = self.demand.need.map_or_else(|| "an unknown number".to_owned(), number);
-        let used = value(self.seen, "utilisation").map_or_else(String::new, |used| format!(", {} busy", percent(used)));
+        let used = value(self.seen, "utilisation")
+            .map_or_else(String::new, |used| format!(", {} busy", percent(used)));
         format!("{name} keeps {current}{used}: {need} are needed; {demand}")
     }
 }

@@ -22,7 +22,9 @@ pub(super) fn check(candidate: &Candidate, situation: &Situation<'_>) -> Verdict
     let waits = [after_change(candidate, situation), after_failures(line), after_undo(candidate, line)];
     let longest = waits.into_iter().flatten().max_by_key(|(since, wait, _)| left(*since, *wait, now));
     match longest.map(|(since, wait, reason)| (left(since, wait, now), reason)) {
-        Some((left, reason)) if left > Duration::ZERO => Veto(format!("waits {} s more {reason}", seconds(left))),
+        Some((left, reason)) if left > Duration::ZERO => {
+            Veto(format!("waits {} s more {reason}", seconds(left)))
+        }
         _ => Pass("no wait is left".to_owned()),
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 pub(super) fn check(_: &Candidate, situation: &Situation<'_>) -> Verdict {
     match (situation.data, situation.data.fault()) {
         (Data::Stale { .. } | Data::Absent, Some(fault)) => Veto(fault),
-        (Data::Good { age, .. } | Data::Partial { age, .. }, _) => Pass(format!("assessed {} s ago", seconds(*age))),
+        (Data::Good { age, .. } | Data::Partial { age, .. }, _) => {
+            Pass(format!("assessed {} s ago", seconds(*age)))
+        }
         _ => Pass("the newest assessment says that values are missing".to_owned()),
     }
 }

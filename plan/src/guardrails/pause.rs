@@ -5,13 +5,18 @@ use crate::candidates::Candidate;
 use proto::model::AutonomyLevel;
 
 pub(super) fn check(_: &Candidate, situation: &Situation<'_>) -> Verdict {
-    let pause = situation.input.pause;
-    let advice = matches!(situation.policy.spec.autonomy, AutonomyLevel::Observe | AutonomyLevel::Recommend);
-    match (pause.paused, advice) {
-        (false, _) => Pass("acting is not paused".to_owned()),
-        (true, true) => Pass("acting is paused; this is advice".to_owned()),
-        (true, false) => Veto(format!("acting is paused by {}: {}", pause.actor, pause.reason)),
+    match paused(situation) {
+        Some(reason) => Veto(reason),
+        None if situation.input.pause.paused => Pass("acting is paused; this is advice".to_owned()),
+        None => Pass("acting is not paused".to_owned()),
     }
+}
+
+/// Why nothing may be done now, if the switch says so and the level would do something.
+pub fn paused(situation: &Situation<'_>) -> Option<String> {
+    let pause = situation.input.pause;
+    let acts = matches!(situation.policy.spec.autonomy, AutonomyLevel::Approve | AutonomyLevel::Act);
+    (pause.paused && acts).then(|| format!("acting is paused by {}: {}", pause.actor, pause.reason))
 }
 
 #[cfg(test)]
@@ -21,9 +26,13 @@ mod tests {
 
     #[test]
     fn pause_stops_acting_and_not_advice() {
-        for (level, paused, vetoed) in
-            [(Act, false, false), (Act, true, true), (Approve, true, true), (Recommend, true, false), (Observe, true, false)]
-        {
+        for (level, paused, vetoed) in [
+            (Act, false, false),
+            (Act, true, true),
+            (Approve, true, true),
+            (Recommend, true, false),
+            (Observe, true, false),
+        ] {
             let mut case = Case::replicas(4).level(level);
             case.plant.world.pause.paused = paused;
             assert_eq!(case.vetoes("pause", &scale_to(4, 5)), vetoed, "{level} {paused}");

@@ -29,8 +29,14 @@ mod tests {
     #[test]
     fn steps_are_bounded_both_ways() {
         // The policy of the fixtures allows 4 up and 1 down.
-        for (current, replicas, vetoed) in [(3, 7, false), (3, 8, true), (5, 4, false), (5, 3, true), (5, 5, false)] {
-            assert_eq!(Case::replicas(current).vetoes("step", &scale_to(current, replicas)), vetoed, "{current} to {replicas}");
+        for (current, replicas, vetoed) in
+            [(3, 7, false), (3, 8, true), (5, 4, false), (5, 3, true), (5, 5, false)]
+        {
+            assert_eq!(
+                Case::replicas(current).vetoes("step", &scale_to(current, replicas)),
+                vetoed,
+                "{current} to {replicas}"
+            );
         }
     }
 

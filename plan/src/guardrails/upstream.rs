@@ -35,7 +35,8 @@ fn hidden_by(from: &Incoming<'_>, now: Timestamp) -> Option<String> {
     if lately(calls, SymptomKind::Dependency) {
         return Some(format!("load may be hidden: calls from {caller} failed within the last minute"));
     }
-    if lately(itself, SymptomKind::Objective) || lately(itself, SymptomKind::Saturation) {
+    let troubled = |kind| itself.open_symptom(kind).is_some();
+    if troubled(SymptomKind::Objective) || troubled(SymptomKind::Saturation) {
         return Some(format!("load may be hidden: {caller} is in trouble itself"));
     }
     let enforced = matches!(
@@ -80,15 +81,39 @@ mod tests {
 
     #[test]
     fn failing_calls_hide_load_until_a_minute_after() {
-        assert!(hidden(|plant| plant.edge().symptoms.push(symptom(SymptomKind::Dependency, SymptomState::Open))).is_some());
-        assert!(hidden(|plant| plant.edge().symptoms.push(symptom(SymptomKind::Dependency, SymptomState::Resolved))).is_some());
-        assert!(hidden(|plant| plant.edge().symptoms.push(symptom(SymptomKind::Dependency, SymptomState::Dismissed))).is_none());
+        assert!(
+            hidden(|plant| plant.edge().symptoms.push(symptom(SymptomKind::Dependency, SymptomState::Open)))
+                .is_some()
+        );
+        assert!(
+            hidden(|plant| plant
+                .edge()
+                .symptoms
+                .push(symptom(SymptomKind::Dependency, SymptomState::Resolved)))
+            .is_some()
+        );
+        assert!(
+            hidden(|plant| plant
+                .edge()
+                .symptoms
+                .push(symptom(SymptomKind::Dependency, SymptomState::Dismissed)))
+            .is_none()
+        );
     }
 
     #[test]
     fn caller_in_trouble_hides_load() {
-        assert!(hidden(|plant| plant.caller().symptoms.push(symptom(SymptomKind::Saturation, SymptomState::Open))).is_some());
-        assert!(hidden(|plant| plant.caller().symptoms.push(symptom(SymptomKind::Deviation, SymptomState::Open))).is_none());
+        assert!(
+            hidden(|plant| plant
+                .caller()
+                .symptoms
+                .push(symptom(SymptomKind::Saturation, SymptomState::Open)))
+            .is_some()
+        );
+        assert!(
+            hidden(|plant| plant.caller().symptoms.push(symptom(SymptomKind::Deviation, SymptomState::Open)))
+                .is_none()
+        );
     }
 
     #[test]
@@ -100,7 +125,12 @@ mod tests {
         assert_eq!(hidden(low), None);
         let reason = hidden(|plant| {
             low(plant);
-            plant.world.ledger.put(&breaker_record(1, &edge("catalog", "inventory"), DirectiveState::Verified, 10));
+            plant.world.ledger.put(&breaker_record(
+                1,
+                &edge("catalog", "inventory"),
+                DirectiveState::Verified,
+                10,
+            ));
         });
         assert_eq!(reason.as_deref(), Some("load may be hidden: the breaker at catalog may hold it back"));
     }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::fixtures::{Plant, at, breaker_record, edge, enforced, objective, scale_record, service, symptom};
-use proto::model::{Action, BreakerMode, BreakerSetting, Capacity, DirectiveState, Quality, SymptomKind, SymptomState};
+use proto::model::{
+    Action, BreakerMode, BreakerSetting, Capacity, DirectiveState, Quality, SymptomKind, SymptomState,
+};
 use std::time::Duration;
 
 fn decisions(plant: &Plant, name: &str) -> Vec<Decision> {
@@ -107,7 +109,8 @@ fn larger_crowd_is_met_as_far_as_the_step_allows_and_the_rest_is_told() {
 #[test]
 fn learned_capacity_is_used_before_anything_else() {
     let mut plant = calm();
-    plant.caller().capacity = Capacity { per_replica: Some(25.0), lower: Some(20.0), upper: Some(30.0), samples: 100 };
+    plant.caller().capacity =
+        Capacity { per_replica: Some(25.0), lower: Some(20.0), upper: Some(30.0), samples: 100 };
     plant.settle();
     // 100 requests/s at 25 × 0.6 per replica need 6.7.
     assert_eq!(replicas(&scaling(&plant)), Some(7));
@@ -158,7 +161,11 @@ fn at_the_maximum_the_report_says_that_more_is_needed() {
     plant.settle();
     let decision = scaling(&plant);
     assert_eq!(decision.directive, None);
-    assert!(decision.report.text.starts_with("held back by bounds (30 is not within 2 to 10)"), "{}", decision.report.text);
+    assert!(
+        decision.report.text.starts_with("held back by bounds (30 is not within 2 to 10)"),
+        "{}",
+        decision.report.text
+    );
 }
 
 #[test]
@@ -170,7 +177,8 @@ fn scale_in_goes_one_step_after_a_whole_calm_window() {
     assert_eq!(directive.action, Action::Scale { replicas: 3 });
     assert!(directive.reduces && directive.preconditions.requires_known_data);
     assert_eq!(directive.blast_radius_ratio, 0.25);
-    let harm: Vec<_> = directive.expected.iter().map(|effect| (effect.signal.as_str(), effect.breach_is_harm)).collect();
+    let harm: Vec<_> =
+        directive.expected.iter().map(|effect| (effect.signal.as_str(), effect.breach_is_harm)).collect();
     assert_eq!(harm, [("ready_replicas", false), ("bad_ratio", true)]);
 }
 
@@ -206,7 +214,10 @@ fn nothing_is_scaled_in_while_a_caller_is_blind() {
     plant.settle();
     let held = decisions(&plant, "inventory").swap_remove(0);
     assert_eq!(held.directive, None);
-    assert_eq!(held.report.reductions_forbidden.as_deref(), Some("load may be hidden: of catalog, data is unknown ()"));
+    assert_eq!(
+        held.report.reductions_forbidden.as_deref(),
+        Some("load may be hidden: of catalog, data is unknown ()")
+    );
 }
 
 #[test]
@@ -215,7 +226,11 @@ fn unknown_data_changes_nothing_and_says_so() {
     plant.run(75, 60.0, 4);
     plant.caller().data.quality = Quality::Unknown;
     plant.caller().data.reason = "no scrape target answers".to_owned();
-    plant.caller().signals.iter_mut().for_each(|signal| (signal.value, signal.quality) = (None, Quality::Unknown));
+    plant
+        .caller()
+        .signals
+        .iter_mut()
+        .for_each(|signal| (signal.value, signal.quality) = (None, Quality::Unknown));
     plant.settle();
     let decision = scaling(&plant);
     assert_eq!(decision.directive, None);
@@ -232,7 +247,12 @@ fn unknown_data_may_be_met_by_what_the_last_good_asked_for() {
     let decision = scaling(&plant);
     let directive = decision.directive.clone().unwrap_or_else(|| panic!("{}", decision.report));
     assert_eq!(directive.action, Action::Scale { replicas: 7 });
-    assert!(directive.rationale.text.ends_with("(data is unknown; this follows the last good assessment, 1 s old)"));
+    assert!(
+        directive
+            .rationale
+            .text
+            .ends_with("(data is unknown; this follows the last good assessment, 1 s old)")
+    );
     assert_eq!(directive.preconditions.max_evidence_age, Duration::from_secs(1_800));
 }
 
@@ -268,7 +288,11 @@ fn without_an_actuator_only_advice_is_given() {
     crowd(&mut plant, 200.0);
     let decision = scaling(&plant);
     assert_eq!(decision.directive, None);
-    assert!(decision.report.text.starts_with("held back by actuator (no actuator registered"), "{}", decision.report.text);
+    assert!(
+        decision.report.text.starts_with("held back by actuator (no actuator registered"),
+        "{}",
+        decision.report.text
+    );
     for level in [AutonomyLevel::Observe, AutonomyLevel::Recommend] {
         plant.set_policy(|policy| policy.autonomy = level);
         let directive = scaling(&plant).directive.expect("advice needs no actuator");
@@ -305,7 +329,10 @@ fn replicas_that_were_asked_for_count_as_running() {
     assert_eq!(replicas(&scaling(&plant)), None);
     crowd(&mut plant, 290.0);
     let directive = scaling(&plant).directive.unwrap();
-    assert_eq!((directive.action, directive.undo), (Action::Scale { replicas: 10 }, Action::Scale { replicas: 7 }));
+    assert_eq!(
+        (directive.action, directive.undo),
+        (Action::Scale { replicas: 10 }, Action::Scale { replicas: 7 })
+    );
     assert_eq!(directive.parent_generation, Generation(1));
 }
 
@@ -332,11 +359,18 @@ fn failing_dependency_sets_the_breaker_and_scales_nobody() {
     let directive = decision.directive.clone().unwrap_or_else(|| panic!("{}", decision.report));
     let expect = BreakerSetting { slow_call: Some(Duration::from_millis(250)), ..enforced() };
     assert_eq!(directive.action, Action::SetBreaker(expect));
-    assert_eq!(directive.undo, Action::SetBreaker(BreakerSetting { mode: BreakerMode::MetricsOnly, ..expect }));
+    assert_eq!(
+        directive.undo,
+        Action::SetBreaker(BreakerSetting { mode: BreakerMode::MetricsOnly, ..expect })
+    );
     assert_eq!(directive.resource, edge("catalog", "inventory"));
     assert!(!directive.reduces);
     assert_eq!(directive.rationale.symptom_ids, ["symptom-dependency"]);
-    let promised: Vec<_> = directive.expected.iter().map(|e| (e.resource.clone(), e.signal.as_str(), e.breach_is_harm)).collect();
+    let promised: Vec<_> = directive
+        .expected
+        .iter()
+        .map(|e| (e.resource.clone(), e.signal.as_str(), e.breach_is_harm))
+        .collect();
     let caller = Some(service("catalog"));
     assert_eq!(promised, [(caller.clone(), "bad_ratio", false), (caller, "bad_ratio", true)]);
 }
@@ -344,7 +378,8 @@ fn failing_dependency_sets_the_breaker_and_scales_nobody() {
 #[test]
 fn real_load_scales_the_caller_even_while_a_dependency_fails() {
     let mut plant = failing_calls();
-    plant.caller().capacity = Capacity { per_replica: Some(50.0), lower: Some(45.0), upper: Some(55.0), samples: 100 };
+    plant.caller().capacity =
+        Capacity { per_replica: Some(50.0), lower: Some(45.0), upper: Some(55.0), samples: 100 };
     plant.set("load", 260.0);
     plant.settle();
     // 260 requests/s at the optimistic 55 × 0.6 per replica need 7.9.
@@ -392,10 +427,16 @@ fn enforced_breaker_is_not_set_again() {
     plant.world.ledger.put(&breaker_record(1, &edge("catalog", "inventory"), DirectiveState::Verified, 10));
     let decision = breaking(&plant);
     assert_eq!(decision.directive, None);
-    assert_eq!(decision.report.text, "calls from catalog to inventory fail, and their breaker is enforced already");
+    assert_eq!(
+        decision.report.text,
+        "calls from catalog to inventory fail, and their breaker is enforced already"
+    );
     plant.world.ledger.put(&breaker_record(1, &edge("catalog", "inventory"), DirectiveState::Undone, 11));
     let weighed = &breaking(&plant).report.considered[0];
-    assert_eq!((weighed.choice, weighed.action.as_str()), (Choice::Waiting, "set breaker to enforce at failure ratio 0.5"));
+    assert_eq!(
+        (weighed.choice, weighed.action.as_str()),
+        (Choice::Waiting, "set breaker to enforce at failure ratio 0.5")
+    );
 }
 
 #[test]
@@ -414,7 +455,9 @@ fn slow_calls_are_judged_by_what_is_normal_and_by_the_callers_own_promise() {
         let mut plant = failing_calls();
         plant.edge().signals[2].upper = normal;
         plant.settle();
-        let Action::SetBreaker(setting) = breaking(&plant).directive.unwrap().action else { panic!("no breaker") };
+        let Action::SetBreaker(setting) = breaking(&plant).directive.unwrap().action else {
+            panic!("no breaker")
+        };
         assert_eq!(setting.slow_call, Some(Duration::from_millis(expect)), "{normal:?}");
     }
 }
@@ -438,6 +481,19 @@ fn service_without_a_policy_is_watched_only() {
     let decisions = decisions(&plant, "catalog");
     assert_eq!(decisions.len(), 1);
     assert_eq!(decisions[0].report.text, "no policy names it: it is watched, nothing is done");
+}
+
+#[test]
+fn scale_out_that_meets_the_whole_need_promises_a_cure() {
+    for (load, promised) in [(200.0, Some(0.15)), (290.0, None)] {
+        let mut plant = calm();
+        plant.set("bad_ratio", 0.3);
+        crowd(&mut plant, load);
+        let directive = scaling(&plant).directive.unwrap();
+        let cure =
+            directive.expected.iter().find(|effect| effect.signal == "bad_ratio" && !effect.breach_is_harm);
+        assert_eq!(cure.map(|effect| effect.upper), promised, "{load}");
+    }
 }
 
 #[test]

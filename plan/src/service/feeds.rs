@@ -4,13 +4,33 @@ use crate::world::World;
 use chassis::SharedClock;
 use proto::{
     client::{self, Analyze, ChangeEvent, Knowledge},
-    model::{ActuatorRecord, ActuatorSpec, Assessment, Declared, DirectiveRecord, PauseState, ResourceId},
+    model::{
+        ActuatorRecord, ActuatorSpec, Assessment, Declared, DirectiveRecord, DirectiveState, PauseState,
+        ResourceId,
+    },
 };
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Directives read at the start: all that cooldowns and generations can ask about, within one message of 16 MiB.
-const DIRECTIVES_MAX: u32 = 2_000;
+/// Directives read at the start: at 8 KiB each with their reasons, 1,000 are half of the largest message of 16 MiB. Should a
+/// line's newest be older than those, its first proposal is answered as stale, and the line is read by itself.
+const DIRECTIVES_MAX: u32 = 1_000;
+/// What cooldowns, generations and the state before a change can ask about. Expired advice would crowd them out.
+const TELLING: [DirectiveState; 13] = [
+    DirectiveState::AwaitingApproval,
+    DirectiveState::Issued,
+    DirectiveState::Delivered,
+    DirectiveState::Accepted,
+    DirectiveState::Applied,
+    DirectiveState::Verifying,
+    DirectiveState::Verified,
+    DirectiveState::Refused,
+    DirectiveState::Failed,
+    DirectiveState::Unknown,
+    DirectiveState::Ineffective,
+    DirectiveState::Harmful,
+    DirectiveState::Undone,
+];
 /// A lease that runs out is no change in Knowledge's feed, so the list of live actuators is read again this often.
 const ACTUATORS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -52,13 +72,19 @@ pub(super) enum Event {
 /// News from Knowledge.
 #[derive(Debug)]
 pub(super) enum Update {
-    Lists { documents: Vec<Declared>, directives: Vec<DirectiveRecord>, actuators: Vec<ActuatorSpec>, pause: PauseState },
+    Lists {
+        documents: Vec<Declared>,
+        directives: Vec<DirectiveRecord>,
+        actuators: Vec<ActuatorSpec>,
+        pause: PauseState,
+    },
     Actuators(Vec<ActuatorSpec>),
     Change(ChangeEvent),
 }
 
 /// What an update makes worth planning again.
 pub(super) enum Touched {
+    Nothing,
     Resource(ResourceId),
     Everything,
 }
@@ -74,14 +100,16 @@ impl Update {
             }
             Self::Actuators(actuators) => world.actuators = actuators,
             Self::Change(ChangeEvent::Applied(document)) => world.apply(*document),
-            Self::Change(ChangeEvent::Deleted(kind, namespace, name)) => world.delete(kind, &namespace, &name),
+            Self::Change(ChangeEvent::Deleted(kind, namespace, name)) => {
+                world.delete(kind, &namespace, &name)
+            }
             Self::Change(ChangeEvent::Directive(record)) => {
                 world.ledger.put(&record);
                 return Touched::Resource(record.directive.resource);
             }
             Self::Change(ChangeEvent::Actuator(record)) => put_actuator(&mut world.actuators, *record),
             Self::Change(ChangeEvent::Pause(pause)) => world.pause = world.pause.clone().merge(pause),
-            Self::Change(ChangeEvent::Threshold(_) | ChangeEvent::Compacted) => {}
+            Self::Change(ChangeEvent::Threshold(_) | ChangeEvent::Compacted) => return Touched::Nothing,
         }
         Touched::Everything
     }
@@ -96,14 +124,22 @@ fn put_actuator(actuators: &mut Vec<ActuatorSpec>, record: ActuatorRecord) {
 }
 
 /// Follows Analyze until the stream breaks.
-pub(super) async fn assessments(analyze: Analyze, events: mpsc::Sender<Event>, clock: SharedClock) -> Result<(), FeedError> {
+pub(super) async fn assessments(
+    analyze: Analyze,
+    events: mpsc::Sender<Event>,
+    clock: SharedClock,
+) -> Result<(), FeedError> {
     let followed = follow_analyze(&analyze, &events, &clock).await;
     let away = Err("Analyze cannot be reached".to_owned());
     events.send(Event::Link(Link::Analyze, away)).await?;
     followed
 }
 
-async fn follow_analyze(analyze: &Analyze, events: &mpsc::Sender<Event>, clock: &SharedClock) -> Result<(), FeedError> {
+async fn follow_analyze(
+    analyze: &Analyze,
+    events: &mpsc::Sender<Event>,
+    clock: &SharedClock,
+) -> Result<(), FeedError> {
     let mut stream = analyze.watch_assessments(Vec::new()).await?;
     events.send(Event::Link(Link::Analyze, Ok(()))).await?;
     while let Some(assessment) = stream.next().await? {
@@ -123,7 +159,9 @@ pub(super) async fn knowledge(knowledge: Knowledge, events: mpsc::Sender<Event>)
 async fn follow_knowledge(knowledge: &Knowledge, events: &mpsc::Sender<Event>) -> Result<(), FeedError> {
     // The oldest list is read first and followed from: what the later ones know already is skipped by its own revision.
     let declared = knowledge.list_declared(None, "", "").await?;
-    let directives = knowledge.list_directives(None, &[], DIRECTIVES_MAX).await?.directives;
+    let mut directives = knowledge.list_directives(None, &TELLING, DIRECTIVES_MAX).await?.directives;
+    let advice = knowledge.list_directives(None, &[DirectiveState::Proposed], DIRECTIVES_MAX).await?;
+    directives.extend(advice.directives);
     let (actuators, pause) = (live_actuators(knowledge).await?, knowledge.get_pause().await?);
     let mut changes = knowledge.watch_changes(declared.revision).await?;
     let lists = Update::Lists { documents: declared.documents, directives, actuators, pause };

@@ -54,12 +54,15 @@ impl Proposals {
         self.in_flight.push(Box::pin(propose(self.knowledge.clone(), directive, since)));
     }
 
-    /// Takes an answer in; gives back the resource, which is worth planning again.
-    pub(super) fn take_in(&mut self, answered: Answered, world: &mut World) -> ResourceId {
+    /// Takes an answer in; gives back the resource when it is worth planning again at once. After a failure it is not: the next
+    /// tick will do, and a ledger that refuses everything is not asked without end.
+    pub(super) fn take_in(&mut self, answered: Answered, world: &mut World) -> Option<ResourceId> {
         let Answered { directive, since, answer, reread } = answered;
         world.ledger.set_proposing(&directive, false);
         if let Some(since) = since {
-            self.metrics.assessment_to_answer.observe(self.clock.monotonic().saturating_sub(since).as_secs_f64());
+            self.metrics
+                .assessment_to_answer
+                .observe(self.clock.monotonic().saturating_sub(since).as_secs_f64());
         }
         let label = match &answer {
             Ok(answer) => verdict(answer.verdict),
@@ -69,19 +72,25 @@ impl Proposals {
         let (id, resource, kind) = (directive.id, directive.resource.clone(), directive.kind());
         match answer {
             Ok(answer) => {
-                let taken = matches!(answer.verdict, ProposeVerdict::Accepted | ProposeVerdict::AlreadyStored);
+                let moved = answer.generation != directive.parent_generation;
+                let taken =
+                    matches!(answer.verdict, ProposeVerdict::Accepted | ProposeVerdict::AlreadyStored);
                 if taken {
                     tracing::info!(%id, %resource, action = %directive.action, "proposed: {}", directive.rationale.text);
                     world.ledger.put(&stored(directive, &answer, self.clock.now()));
+                    Some(resource)
                 } else {
                     tracing::info!(%id, %resource, verdict = label, "not taken: {}", answer.detail);
                     reread.iter().for_each(|record| world.ledger.put(record));
                     world.ledger.set_generation(&resource, kind, answer.generation);
+                    moved.then_some(resource)
                 }
             }
-            Err(reason) => tracing::warn!(%id, %resource, "cannot propose: {reason}"),
+            Err(reason) => {
+                tracing::warn!(%id, %resource, "cannot propose: {reason}");
+                None
+            }
         }
-        resource
     }
 }
 

@@ -114,7 +114,10 @@ impl analyze_server::Analyze for FakeAnalyze {
     type IngestStream = Out<wire::IngestAck>;
     type WatchAssessmentsStream = Out<wire::Assessment>;
 
-    async fn ingest(&self, _: Request<tonic::Streaming<wire::SampleBatch>>) -> Result<Response<Self::IngestStream>, Status> {
+    async fn ingest(
+        &self,
+        _: Request<tonic::Streaming<wire::SampleBatch>>,
+    ) -> Result<Response<Self::IngestStream>, Status> {
         Err(Status::unimplemented("not Plan's"))
     }
 
@@ -148,6 +151,7 @@ struct State {
     proposed: Vec<wire::Directive>,
     proposed_at: Duration,
     actuator_away: bool,
+    refuses: bool,
     pause: Option<PauseState>,
 }
 
@@ -182,7 +186,8 @@ impl FakeKnowledge {
     pub fn declare(&self, autonomy: &str) {
         let text = DOCUMENTS.replace("AUTONOMY", autonomy);
         let documents = yaml::read(&text).unwrap();
-        self.state().documents = documents.into_iter().map(|document| Declared { version: 1, ..document }).collect();
+        self.state().documents =
+            documents.into_iter().map(|document| Declared { version: 1, ..document }).collect();
     }
 
     pub fn proposed(&self) -> Vec<wire::Directive> {
@@ -233,7 +238,10 @@ impl FakeKnowledge {
             expires_at: now,
             apply_timeout: Duration::from_secs(15),
             verify_window: Duration::from_secs(10),
-            preconditions: Preconditions { max_evidence_age: Duration::from_secs(5), requires_known_data: false },
+            preconditions: Preconditions {
+                max_evidence_age: Duration::from_secs(5),
+                requires_known_data: false,
+            },
             expected: Vec::new(),
             counterfactual: Vec::new(),
             rationale: Rationale::default(),
@@ -273,6 +281,11 @@ impl FakeKnowledge {
         });
     }
 
+    /// Answers every proposal with an error.
+    pub fn refuse(&self, refuses: bool) {
+        self.state().refuses = refuses;
+    }
+
     /// The actuator's lease runs out, or it registers again; only the second is told.
     pub fn set_actuator(&self, live: bool) {
         if live {
@@ -295,13 +308,17 @@ impl FakeKnowledge {
         if !advice && directive.parent_generation != current {
             return (wire::ProposeVerdict::StaleGeneration, current, None);
         }
-        let (state, generation) =
-            if advice { (DirectiveState::Proposed, Generation(0)) } else { (DirectiveState::Issued, current.next()) };
+        let (state, generation) = if advice {
+            (DirectiveState::Proposed, Generation(0))
+        } else {
+            (DirectiveState::Issued, current.next())
+        };
         let now = self.clock.now();
         self.change(|held, revision| {
             let directive = Directive { generation, ..directive };
             let detail = String::new();
-            let record = DirectiveRecord { directive, state, revision, changed_at: now, detail, history: Vec::new() };
+            let record =
+                DirectiveRecord { directive, state, revision, changed_at: now, detail, history: Vec::new() };
             held.records.push(record.clone());
             ChangeEvent::Directive(Box::new(record))
         });
@@ -361,9 +378,12 @@ impl knowledge_server::Knowledge for FakeKnowledge {
 
     async fn list_directives(
         &self,
-        _: Request<wire::ListDirectivesRequest>,
+        request: Request<wire::ListDirectivesRequest>,
     ) -> Result<Response<wire::ListDirectivesResponse>, Status> {
-        let directives = self.state().records.iter().rev().cloned().map(Into::into).collect();
+        let states = request.into_inner().states;
+        let asked =
+            |record: &&DirectiveRecord| states.is_empty() || states.contains(&i32::from(record.state));
+        let directives = self.state().records.iter().rev().filter(asked).cloned().map(Into::into).collect();
         Ok(Response::new(wire::ListDirectivesResponse { directives, revision: *self.revision.borrow() }))
     }
 
@@ -376,8 +396,12 @@ impl knowledge_server::Knowledge for FakeKnowledge {
         Ok(Response::new(wire::ListActuatorsResponse { actuators }))
     }
 
-    async fn get_pause(&self, _: Request<wire::GetPauseRequest>) -> Result<Response<wire::PauseState>, Status> {
-        let pause = self.state().pause.clone().unwrap_or_else(|| PauseState::never(jiff::Timestamp::UNIX_EPOCH));
+    async fn get_pause(
+        &self,
+        _: Request<wire::GetPauseRequest>,
+    ) -> Result<Response<wire::PauseState>, Status> {
+        let pause =
+            self.state().pause.clone().unwrap_or_else(|| PauseState::never(jiff::Timestamp::UNIX_EPOCH));
         Ok(Response::new(pause.into()))
     }
 
@@ -404,13 +428,19 @@ impl knowledge_server::Knowledge for FakeKnowledge {
         Ok(Response::new(until_stopped(&self.ctx.stopper, items)))
     }
 
-    async fn propose(&self, request: Request<wire::ProposeRequest>) -> Result<Response<wire::ProposeResponse>, Status> {
+    async fn propose(
+        &self,
+        request: Request<wire::ProposeRequest>,
+    ) -> Result<Response<wire::ProposeResponse>, Status> {
         let wire = request.into_inner().directive.ok_or_else(|| Status::invalid_argument("no directive"))?;
         let directive = Directive::try_from(wire.clone())?;
         {
             let mut state = self.state();
             state.proposed.push(wire);
             state.proposed_at = self.clock.monotonic();
+            if state.refuses {
+                return Err(Status::invalid_argument("not today"));
+            }
         }
         let (verdict, generation, state) = self.answer(directive);
         Ok(Response::new(wire::ProposeResponse {

@@ -1,9 +1,11 @@
 //! Plan as a process sees it: over real sockets, with a small Knowledge and a small Analyze that do as they are told.
 
+#![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 mod fakes;
 
 use chassis::{ClientConfig, Context, ServerConfig, testing::eventually};
-use fakes::{FakeAnalyze, FakeKnowledge, LIMIT, crowd, calm};
+use fakes::{FakeAnalyze, FakeKnowledge, LIMIT, calm, crowd};
 use plan::Config;
 use proto::{
     client::PlanClient,
@@ -57,7 +59,8 @@ async fn start_plan(
 
 impl Running {
     async fn report(&self, resource: &str) -> Option<wire::PlanReport> {
-        let reports = self.reports.clone().list_reports(wire::ListReportsRequest {}).await.ok()?.into_inner().reports;
+        let reports =
+            self.reports.clone().list_reports(wire::ListReportsRequest {}).await.ok()?.into_inner().reports;
         reports.into_iter().find(|report| {
             let id = report.resource.clone().unwrap();
             format!("{}:{}/{}", id.kind, id.namespace, id.name) == resource
@@ -81,7 +84,8 @@ impl Running {
     /// Whatever Plan does within several of its ticks, it has done by then.
     async fn ticks(&self) {
         let at = |report: wire::PlanReport| report.at_unix_ms;
-        let before = eventually(LIMIT, "a report", || self.report("service:staging/catalog")).await.at_unix_ms;
+        let before =
+            eventually(LIMIT, "a report", || self.report("service:staging/catalog")).await.at_unix_ms;
         eventually(LIMIT, "three more ticks", || async {
             self.report("service:staging/catalog").await.map(at).filter(|now| *now >= before + 300)
         })
@@ -100,7 +104,9 @@ async fn assessment_leads_to_a_directive_at_once() {
     running.proposed(1).await;
     let took = running.knowledge.last_proposal_at() - sent;
     let directive = running.knowledge.proposed().remove(0);
-    let wire::action::Kind::Scale(scale) = directive.action.unwrap().kind.unwrap() else { panic!("not a scaling") };
+    let wire::action::Kind::Scale(scale) = directive.action.unwrap().kind.unwrap() else {
+        panic!("not a scaling")
+    };
     assert_eq!((scale.replicas, directive.parent_generation, directive.generation), (6, 0, 0));
     // It takes 2 to 5 ms; the limit leaves room for a machine that is busy with other tests.
     println!("assessment to proposal: {took:?}");
@@ -145,9 +151,21 @@ async fn stale_generation_is_read_again_and_planned_anew() {
     running.analyze.tell(crowd());
     let proposed = running.proposed(2).await;
     assert_eq!((proposed[0].parent_generation, proposed[1].parent_generation), (0, 5));
-    let undo = proposed[1].undo.clone().unwrap();
+    let undo = proposed[1].undo.unwrap();
     assert_eq!(undo.kind, Some(wire::action::Kind::Scale(wire::Scale { replicas: 3 })));
     assert_eq!(running.knowledge.generation(), Generation(6));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ledger_that_refuses_is_asked_once_a_tick_and_no_more() {
+    let running = run_with("act", TICK, |knowledge| knowledge.refuse(true)).await;
+    let began = running.ctx.clock.monotonic();
+    running.analyze.tell(crowd());
+    let asked = running.proposed(4).await.len();
+    let ticks = (running.ctx.clock.monotonic() - began).as_millis() / TICK.as_millis();
+    assert!(asked as u128 <= ticks + 2, "{asked} proposals in {ticks} ticks");
+    running.knowledge.refuse(false);
+    running.report_saying("held back by concurrency").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,8 +226,17 @@ async fn pause_and_resume_arrive_by_the_feed() {
     running.analyze.tell(calm());
     running.report_saying("keeps 2").await;
     let now = running.ctx.clock.now();
-    let pause = PauseState { paused: true, counter: 1, reason: "deploy".into(), actor: "ada".into(), at: now };
+    let pause =
+        PauseState { paused: true, counter: 1, reason: "deploy".into(), actor: "ada".into(), at: now };
     running.knowledge.pause(pause.clone());
+    // The two feeds keep no order between them, so the crowd comes only once the pause is known.
+    eventually(LIMIT, "the pause", || async {
+        running
+            .report("service:staging/catalog")
+            .await
+            .filter(|report| report.reductions_reason.contains("paused by ada"))
+    })
+    .await;
     running.analyze.tell(crowd());
     running.report_saying("held back by pause (acting is paused by ada: deploy)").await;
     assert_eq!(running.knowledge.proposed().len(), 0);

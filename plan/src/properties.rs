@@ -1,0 +1,361 @@
+//! Many thousand random worlds, most of them broken somewhere: whatever Plan is told, what it gives out keeps every promise.
+//! Each seed is one world, so that a failure names the seed that repeats it.
+
+use crate::{
+    fixtures::{Plant, at, breaker_record, edge, scale_record, service, symptom},
+    input::{PlanInput, PolicyView},
+    planner::{Decision, plan},
+};
+use chassis::IdGenerator;
+use proto::{
+    model::{
+        Action, AutonomyLevel, Capacity, Directive, DirectiveKind, DirectiveRecord, DirectiveState,
+        Generation, PolicySpec, Quality, ResourceKind, SymptomKind, SymptomState,
+    },
+    wire,
+};
+use std::{sync::LazyLock, time::Duration};
+
+/// Worlds per test: enough that each kind of directive comes out hundreds of times, and done in seconds.
+const WORLDS: u64 = 5_000;
+
+struct Dice(IdGenerator);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0.next_u64() % limit
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+
+    /// Mostly a plausible number, sometimes one that no measurement gives.
+    fn number(&mut self, largest: f64) -> f64 {
+        const ABSURD: [f64; 8] =
+            [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0, 1e300, f64::MIN_POSITIVE, f64::MAX];
+        if self.one_in(30) { self.pick(&ABSURD) } else { self.0.unit_f64() * largest }
+    }
+}
+
+/// What happened before: loads, replicas, and times that are a whole window in about half of the worlds.
+static PASTS: LazyLock<[Plant; 128]> = LazyLock::new(|| {
+    let mut dice = Dice(IdGenerator::from_seed(0));
+    std::array::from_fn(|_| {
+        let mut plant = Plant::new();
+        let (seconds, load, replicas) =
+            (dice.below(160) as u32, dice.0.unit_f64() * 600.0, 1 + dice.below(12) as u32);
+        plant.run(seconds, load, replicas);
+        plant
+    })
+});
+
+/// A world at one moment.
+struct Random {
+    plant: Plant,
+    records: Vec<DirectiveRecord>,
+}
+
+fn world(seed: u64) -> Random {
+    let mut dice = Dice(IdGenerator::from_seed(seed));
+    let mut plant = dice.pick(&PASTS.each_ref()).clone();
+    plant.set_policy(|policy| disturb_policy(policy, &mut dice));
+    let records = records(&mut dice, plant.second);
+    records.iter().for_each(|record| plant.world.ledger.put(record));
+    disturb(&mut plant, &mut dice);
+    plant.settle();
+    plant.second += if dice.one_in(10) { dice.below(60) as i64 - 20 } else { 0 };
+    if dice.one_in(10) {
+        plant.world.actuators.clear();
+    }
+    plant.world.pause.paused = dice.one_in(10);
+    Random { plant, records }
+}
+
+fn disturb_policy(policy: &mut PolicySpec, dice: &mut Dice) {
+    policy.autonomy = dice.pick(AutonomyLevel::ALL);
+    policy.blast_radius_ratio = dice.pick(&[0.1, 0.25, 0.34, 0.5, 1.0]);
+    let scale = policy.scale.as_mut().unwrap();
+    scale.minimum_replicas = 1 + dice.below(4) as u32;
+    scale.maximum_replicas = scale.minimum_replicas + dice.below(12) as u32;
+    scale.step_up_replicas = 1 + dice.below(6) as u32;
+    scale.step_down_replicas = 1 + dice.below(3) as u32;
+    scale.cooldown_down = Duration::from_secs(dice.below(90));
+    scale.target_utilisation_ratio = dice.pick(&[0.01, 0.5, 0.6, 0.95]);
+    if dice.one_in(10) {
+        policy.scale = None;
+    }
+    if dice.one_in(10) {
+        policy.breaker = None;
+    }
+}
+
+fn records(dice: &mut Dice, now: i64) -> Vec<DirectiveRecord> {
+    let mut second = now - 1_000;
+    let mut made = Vec::new();
+    for generation in 1..=dice.below(5) as u32 {
+        second = (second + dice.below(400) as i64).min(now);
+        let (before, after) = (1 + dice.below(12) as u32, 1 + dice.below(12) as u32);
+        let state = if dice.one_in(5) { dice.pick(DirectiveState::ALL) } else { DirectiveState::Verified };
+        made.push(scale_record(generation, before, after, state, second.max(0)));
+        if dice.one_in(3) {
+            made.push(breaker_record(100 + generation, &edge("catalog", "inventory"), state, second.max(0)));
+        }
+    }
+    made
+}
+
+fn disturb(plant: &mut Plant, dice: &mut Dice) {
+    for _ in 0..dice.below(6) {
+        let name = dice.pick(&["load", "utilisation", "ready_replicas", "bad_ratio", "latency_p99_seconds"]);
+        let largest = if name == "load" {
+            1_000.0
+        } else if name == "ready_replicas" {
+            12.0
+        } else {
+            1.2
+        };
+        plant.set(name, dice.number(largest));
+    }
+    let capacity = || Capacity::default();
+    plant.caller().capacity = if dice.one_in(2) {
+        capacity()
+    } else {
+        Capacity { per_replica: Some(dice.number(100.0)), upper: Some(dice.number(120.0)), ..capacity() }
+    };
+    for which in 0..3 {
+        let chosen = match which {
+            0 => plant.caller(),
+            1 => plant.callee(),
+            _ => plant.edge(),
+        };
+        if dice.one_in(4) {
+            chosen.data.quality = dice.pick(Quality::ALL);
+        }
+        if dice.one_in(3) {
+            chosen.symptoms.push(symptom(dice.pick(SymptomKind::ALL), dice.pick(SymptomState::ALL)));
+        }
+        if dice.one_in(10) {
+            chosen.signals.clear();
+        }
+        for signal in &mut chosen.signals {
+            if dice.one_in(10) {
+                (signal.scale, signal.upper, signal.lower) =
+                    (Some(dice.number(10.0)), Some(dice.number(10.0)), Some(dice.number(1.0)));
+            }
+            if dice.one_in(40) {
+                signal.quality = dice.pick(Quality::ALL);
+            }
+        }
+        if dice.one_in(20) {
+            chosen.interval = Duration::from_millis(dice.pick(&[0, 1, 100, 15_000, 3_600_000]));
+        }
+    }
+    if dice.one_in(4) {
+        plant.edge().symptoms.push(symptom(SymptomKind::Dependency, SymptomState::Open));
+    }
+}
+
+/// Asks about every decision of every world.
+fn for_all(mut check: impl FnMut(u64, &Random, &PlanInput<'_>, &Decision)) {
+    for seed in 0..WORLDS {
+        let random = world(seed);
+        for name in ["catalog", "inventory"] {
+            let service = service(name);
+            let input = random.plant.world.input(&service).unwrap();
+            for decision in plan(&input, at(random.plant.second), &mut IdGenerator::from_seed(seed)) {
+                check(seed, &random, &input, &decision);
+            }
+        }
+    }
+}
+
+fn for_all_directives(mut check: impl FnMut(u64, &Random, &PlanInput<'_>, &Directive)) {
+    for_all(|seed, random, input, decision| {
+        if let Some(directive) = &decision.directive {
+            check(seed, random, input, directive);
+        }
+    });
+}
+
+#[test]
+fn worlds_are_worth_asking_about() {
+    let (mut out, mut inward, mut breakers, mut advice, mut followed) = (0, 0, 0, 0, 0);
+    for_all_directives(|_, _, _, directive| {
+        match directive.action {
+            Action::SetBreaker(_) => breakers += 1,
+            Action::Scale { .. } if directive.reduces => inward += 1,
+            Action::Scale { .. } => out += 1,
+        }
+        advice += u32::from(matches!(directive.autonomy, AutonomyLevel::Observe | AutonomyLevel::Recommend));
+        followed += u32::from(directive.rationale.text.contains("follows the last good"));
+    });
+    let found = [out, inward, breakers, advice, followed];
+    assert!(found.iter().all(|count| *count >= 50), "{found:?}");
+}
+
+#[test]
+fn no_check_ever_finds_a_fault_and_no_guardrail_is_overruled() {
+    for_all(|seed, _, _, decision| {
+        assert_eq!(decision.faults, Vec::<String>::new(), "seed {seed}: {}", decision.report);
+        if let Some(directive) = &decision.directive {
+            assert!(directive.rationale.guardrails.iter().all(|verdict| !verdict.vetoed), "seed {seed}");
+            assert_eq!(directive.rationale.guardrails.len(), 12, "seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn data_that_is_not_whole_and_fresh_never_reduces() {
+    for_all_directives(|seed, random, input, directive| {
+        let seen = match directive.resource.kind() {
+            ResourceKind::Edge => input.outgoing[0].assessment,
+            ResourceKind::Service | ResourceKind::Host => input.assessment,
+        };
+        let seen = seen.unwrap();
+        let age = (at(random.plant.second) - seen.at).total(jiff::Unit::Second).unwrap().abs();
+        let limit =
+            (3.0 * seen.interval.as_secs_f64()).max(5.0).max(if seen.interval.is_zero() { 3.0 } else { 0.0 });
+        assert!(age <= limit, "seed {seed}: {age} s old");
+        let doubtful = ["load", "ready_replicas"]
+            .iter()
+            .any(|name| seen.signal(name).is_some_and(|s| s.quality != Quality::Good));
+        if directive.reduces {
+            assert!(
+                seen.data.quality == Quality::Good && (!doubtful || directive.kind() != DirectiveKind::Scale),
+                "seed {seed}"
+            );
+            assert!(directive.preconditions.requires_known_data, "seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn bounds_steps_and_blast_radius_hold() {
+    for_all_directives(|seed, _, input, directive| {
+        let Action::Scale { replicas } = directive.action else { return };
+        let Action::Scale { replicas: before } = directive.undo else {
+            panic!("seed {seed}: undo of another kind")
+        };
+        let PolicyView::One(policy) = input.policy else { panic!("seed {seed}: no policy") };
+        let scale = policy.spec.scale.unwrap();
+        // From none at all the undo still has to name one.
+        let towards = (before <= replicas && replicas < scale.minimum_replicas)
+            || (scale.maximum_replicas < replicas && replicas < before);
+        assert!(
+            (scale.minimum_replicas..=scale.maximum_replicas).contains(&replicas) || towards,
+            "seed {seed}: {before} to {replicas}"
+        );
+        assert!(
+            replicas <= before + scale.step_up_replicas && before <= replicas + scale.step_down_replicas,
+            "seed {seed}"
+        );
+        assert_eq!(directive.reduces, replicas < before, "seed {seed}");
+        if directive.reduces {
+            let ready = input.assessment.unwrap().value("ready_replicas").unwrap().round();
+            assert!(
+                f64::from(before - replicas) <= policy.spec.blast_radius_ratio * ready + 1e-9,
+                "seed {seed}"
+            );
+        }
+    });
+}
+
+#[test]
+fn what_adds_never_names_fewer_than_run_or_were_asked_for() {
+    for_all_directives(|seed, random, input, directive| {
+        let Action::Scale { replicas } = directive.action else { return };
+        let stands = |record: &&DirectiveRecord| {
+            record.directive.resource == directive.resource
+                && (record.state.in_effect() || record.state == DirectiveState::Unknown)
+        };
+        let newest = random.records.iter().filter(stands).max_by_key(|record| record.directive.generation);
+        let asked = match newest.map(|record| record.directive.action) {
+            Some(Action::Scale { replicas }) => replicas,
+            _ => 0,
+        };
+        let ready =
+            input.assessment.and_then(|seen| seen.value("ready_replicas")).filter(|value| value.is_finite());
+        let running = f64::from(asked).max(ready.unwrap_or(0.0).round());
+        assert!(directive.reduces || f64::from(replicas) >= running, "seed {seed}: {replicas} of {running}");
+    });
+}
+
+#[test]
+fn nothing_acts_while_paused_or_unserved_or_while_another_is_under_way() {
+    for_all_directives(|seed, random, input, directive| {
+        let acts = matches!(directive.autonomy, AutonomyLevel::Approve | AutonomyLevel::Act);
+        assert!(!acts || !input.pause.paused, "seed {seed}: paused");
+        assert!(!acts || !input.actuators.is_empty(), "seed {seed}: unserved");
+        let line = random.records.iter().filter(|record| record.directive.resource == directive.resource);
+        assert!(line.clone().all(|record| !record.state.under_way()), "seed {seed}: under way");
+        let newest = line.map(|record| record.directive.generation).max().unwrap_or(Generation(0));
+        assert_eq!(directive.parent_generation, newest, "seed {seed}");
+    });
+}
+
+#[test]
+fn cooldowns_hold() {
+    for_all_directives(|seed, random, input, directive| {
+        let PolicyView::One(policy) = input.policy else { panic!("seed {seed}: no policy") };
+        let (now, line) = (
+            at(random.plant.second),
+            random.records.iter().filter(|r| r.directive.resource == directive.resource),
+        );
+        for record in line.filter(|record| record.state.in_effect()) {
+            let rose = match (record.directive.action, record.directive.undo) {
+                (Action::Scale { replicas }, Action::Scale { replicas: before }) => replicas >= before,
+                _ => false,
+            };
+            let wait = match directive.kind() {
+                DirectiveKind::SetBreaker => policy.spec.breaker.as_ref().unwrap().cooldown,
+                DirectiveKind::Scale if directive.reduces => policy.spec.scale.unwrap().cooldown_down,
+                DirectiveKind::Scale if rose => policy.spec.scale.unwrap().cooldown_up,
+                DirectiveKind::Scale => Duration::ZERO,
+            };
+            let passed = now.duration_since(record.changed_at);
+            assert!(
+                wait.is_zero() || passed >= jiff::SignedDuration::try_from(wait).unwrap(),
+                "seed {seed}: {passed:?} of {wait:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn no_number_that_is_none_ever_leaves() {
+    for_all(|seed, _, _, decision| {
+        let report = decision.report.to_string();
+        assert!(!report.contains("NaN") && !report.contains(" inf"), "seed {seed}: {report}");
+        let Some(directive) = decision.directive.clone() else { return };
+        // The wire's own checks refuse whatever is no number, and what comes back is what was sent.
+        let read = Directive::try_from(wire::Directive::from(directive.clone()));
+        assert_eq!(read.as_ref(), Ok(&directive), "seed {seed}");
+        let finite = |limit: Option<f64>| limit.is_none_or(f64::is_finite);
+        assert!(
+            directive.rationale.evidence.iter().all(|e| finite(e.lower) && finite(e.upper)),
+            "seed {seed}"
+        );
+        assert!(directive.expected.iter().all(|e| e.lower.is_finite() && e.upper.is_finite()), "seed {seed}");
+    });
+}
+
+#[test]
+fn same_input_gives_the_same_answer() {
+    for seed in 0..WORLDS / 10 {
+        let answer = || {
+            let random = world(seed);
+            let catalog = service("catalog");
+            plan(
+                &random.plant.world.input(&catalog).unwrap(),
+                at(random.plant.second),
+                &mut IdGenerator::from_seed(seed),
+            )
+        };
+        assert_eq!(answer(), answer(), "seed {seed}");
+    }
+}

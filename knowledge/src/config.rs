@@ -13,7 +13,7 @@ use crate::retention::Retention;
 /// Knowledge's port on the local machine.
 pub const PORT: u16 = 7401;
 
-/// Three for the lanes, one for the tail of the feed, and four readers.
+/// Two for the lanes, one for the tail of the feed, and five readers.
 const CONNECTIONS_LEAST: u32 = 8;
 /// More would not help a database on two cores, and the private cluster allows 64 for all.
 const CONNECTIONS_MOST: u32 = 32;

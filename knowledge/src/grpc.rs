@@ -4,13 +4,15 @@ mod declared;
 mod directives;
 mod leases;
 mod outcomes;
+mod snapshots;
 mod thresholds;
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use chassis::Context;
 use chassis::grpc::until_stopped;
-use futures::{Stream, stream};
+use futures::Stream;
 use proto::{
     convert,
     model::ResourceId,
@@ -29,8 +31,6 @@ use crate::writer::{Bulk, Ledger};
 const DOCUMENTS_MOST: usize = 1_000;
 /// Rows in one request: of about 1 KB they fit the largest message of 16 MiB.
 const ROWS_MOST: usize = 10_000;
-/// Snapshots in one request: each is megabytes.
-const SNAPSHOTS_MOST: usize = 64;
 /// Rows listed when the caller does not say.
 const LISTED_USUALLY: u32 = 100;
 
@@ -45,6 +45,17 @@ pub(crate) struct Service {
 
 type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// No call waits longer for the database: a lane gives up after 10 s, and a list of 10,000 rows takes less than one.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
+
+/// The answer to a call, in bounded time.
+async fn reply<T>(work: impl Future<Output = Result<T, Status>>) -> Answer<T> {
+    match tokio::time::timeout(ANSWER_DEADLINE, work).await {
+        Ok(answer) => answer.map(Response::new),
+        Err(_) => Err(Error::Slow.into()),
+    }
+}
 
 /// Refuses a request with too many parts.
 fn at_most(field: &str, count: usize, most: usize) -> Result<(), Status> {
@@ -94,62 +105,56 @@ fn optional_id(text: &str, field: &str) -> Result<Option<Uuid>, Status> {
 #[tonic::async_trait]
 impl Knowledge for Service {
     async fn apply(&self, request: Request<wire::ApplyRequest>) -> Answer<wire::ApplyResponse> {
-        self.apply_documents(request.into_inner()).await.map(Response::new)
+        reply(self.apply_documents(request.into_inner())).await
     }
 
     async fn list_declared(
         &self,
         request: Request<wire::ListDeclaredRequest>,
     ) -> Answer<wire::ListDeclaredResponse> {
-        self.list_documents(request.into_inner()).await.map(Response::new)
+        reply(self.list_documents(request.into_inner())).await
     }
 
     async fn delete_declared(
         &self,
         request: Request<wire::DeleteDeclaredRequest>,
     ) -> Answer<wire::DeleteDeclaredResponse> {
-        self.delete_document(request.into_inner()).await.map(Response::new)
+        reply(self.delete_document(request.into_inner())).await
     }
 
     async fn record_thresholds(
         &self,
         request: Request<wire::RecordThresholdsRequest>,
     ) -> Answer<wire::RecordThresholdsResponse> {
-        self.record_learned(request.into_inner()).await.map(Response::new)
+        reply(self.record_learned(request.into_inner())).await
     }
 
     async fn list_thresholds(
         &self,
         request: Request<wire::ListThresholdsRequest>,
     ) -> Answer<wire::ListThresholdsResponse> {
-        self.list_learned(request.into_inner()).await.map(Response::new)
+        reply(self.list_learned(request.into_inner())).await
     }
 
     async fn threshold_history(
         &self,
         request: Request<wire::ThresholdHistoryRequest>,
     ) -> Answer<wire::ThresholdHistoryResponse> {
-        self.history_of_learned(request.into_inner()).await.map(Response::new)
+        reply(self.history_of_learned(request.into_inner())).await
     }
 
     async fn review_threshold(
         &self,
         request: Request<wire::ReviewThresholdRequest>,
     ) -> Answer<wire::ReviewThresholdResponse> {
-        self.review_learned(request.into_inner()).await.map(Response::new)
+        reply(self.review_learned(request.into_inner())).await
     }
 
     async fn save_snapshots(
         &self,
         request: Request<wire::SaveSnapshotsRequest>,
     ) -> Answer<wire::SaveSnapshotsResponse> {
-        let snapshots = request.into_inner().snapshots;
-        at_most("snapshots", snapshots.len(), SNAPSHOTS_MOST)?;
-        if snapshots.iter().any(|snapshot| snapshot.key.is_empty()) {
-            return Err(convert::Error::new("snapshots.key", "", "must be given").into());
-        }
-        store::snapshot::save(&self.feed.store.pool, snapshots).await?;
-        Ok(Response::new(wire::SaveSnapshotsResponse {}))
+        reply(self.store_snapshots(request.into_inner())).await
     }
 
     type LoadSnapshotsStream = Streamed<wire::Snapshot>;
@@ -158,32 +163,26 @@ impl Knowledge for Service {
         &self,
         request: Request<wire::LoadSnapshotsRequest>,
     ) -> Answer<Self::LoadSnapshotsStream> {
-        let prefix = request.into_inner().key_prefix;
-        let pool = self.feed.store.pool.clone();
-        let snapshots =
-            stream::try_unfold((pool, prefix, None::<String>), |(pool, prefix, after)| async move {
-                let next = store::snapshot::next(&pool, &prefix, after.as_deref()).await?;
-                Ok::<_, Status>(next.map(|snapshot| (snapshot.clone(), (pool, prefix, Some(snapshot.key)))))
-            });
+        let snapshots = self.stored_snapshots(request.into_inner().key_prefix);
         Ok(Response::new(until_stopped(&self.ctx.stopper, snapshots)))
     }
 
     async fn propose(&self, request: Request<wire::ProposeRequest>) -> Answer<wire::ProposeResponse> {
-        self.propose_directive(request.into_inner()).await.map(Response::new)
+        reply(self.propose_directive(request.into_inner())).await
     }
 
     async fn record_transitions(
         &self,
         request: Request<wire::RecordTransitionsRequest>,
     ) -> Answer<wire::RecordTransitionsResponse> {
-        self.move_directives(request.into_inner()).await.map(Response::new)
+        reply(self.move_directives(request.into_inner())).await
     }
 
     async fn list_directives(
         &self,
         request: Request<wire::ListDirectivesRequest>,
     ) -> Answer<wire::ListDirectivesResponse> {
-        self.list_of_directives(request.into_inner()).await.map(Response::new)
+        reply(self.list_of_directives(request.into_inner())).await
     }
 
     async fn get_directive(
@@ -191,14 +190,14 @@ impl Knowledge for Service {
         request: Request<wire::GetDirectiveRequest>,
     ) -> Answer<wire::DirectiveRecord> {
         let id = id(&request.into_inner().id, "id")?;
-        self.directive(id).await.map(Response::new)
+        reply(self.directive(id)).await
     }
 
     async fn review_directive(
         &self,
         request: Request<wire::ReviewDirectiveRequest>,
     ) -> Answer<wire::DirectiveRecord> {
-        self.judge_directive(request.into_inner()).await.map(Response::new)
+        reply(self.judge_directive(request.into_inner())).await
     }
 
     type WatchDirectivesStream = Streamed<wire::DirectiveRecord>;
@@ -218,69 +217,64 @@ impl Knowledge for Service {
         &self,
         request: Request<wire::GrantLeaseRequest>,
     ) -> Answer<wire::GrantLeaseResponse> {
-        self.grant(request.into_inner()).await.map(Response::new)
+        reply(self.grant(request.into_inner())).await
     }
 
     async fn renew_lease(
         &self,
         request: Request<wire::RenewLeaseRequest>,
     ) -> Answer<wire::RenewLeaseResponse> {
-        self.renew(request.into_inner()).await.map(Response::new)
+        reply(self.renew(request.into_inner())).await
     }
 
     async fn release_lease(
         &self,
         request: Request<wire::ReleaseLeaseRequest>,
     ) -> Answer<wire::ReleaseLeaseResponse> {
-        self.release(request.into_inner()).await.map(Response::new)
+        reply(self.release(request.into_inner())).await
     }
 
     async fn list_actuators(
         &self,
         request: Request<wire::ListActuatorsRequest>,
     ) -> Answer<wire::ListActuatorsResponse> {
-        let mut connection = self.connection().await?;
-        let actuators = store::actuator::list(&mut connection, request.into_inner().live_only).await?;
-        Ok(Response::new(wire::ListActuatorsResponse { actuators }))
+        reply(self.list_of_actuators(request.into_inner())).await
     }
 
     async fn record_outcomes(
         &self,
         request: Request<wire::RecordOutcomesRequest>,
     ) -> Answer<wire::RecordOutcomesResponse> {
-        self.store_outcomes(request.into_inner()).await.map(Response::new)
+        reply(self.store_outcomes(request.into_inner())).await
     }
 
     async fn list_outcomes(
         &self,
         request: Request<wire::ListOutcomesRequest>,
     ) -> Answer<wire::ListOutcomesResponse> {
-        self.list_of_outcomes(request.into_inner()).await.map(Response::new)
+        reply(self.list_of_outcomes(request.into_inner())).await
     }
 
     async fn record_feedback(
         &self,
         request: Request<wire::RecordFeedbackRequest>,
     ) -> Answer<wire::RecordFeedbackResponse> {
-        self.store_feedback(request.into_inner()).await.map(Response::new)
+        reply(self.store_feedback(request.into_inner())).await
     }
 
     async fn list_feedback(
         &self,
         request: Request<wire::ListFeedbackRequest>,
     ) -> Answer<wire::ListFeedbackResponse> {
-        self.list_of_feedback(request.into_inner()).await.map(Response::new)
+        reply(self.list_of_feedback(request.into_inner())).await
     }
 
     async fn set_pause(&self, request: Request<wire::SetPauseRequest>) -> Answer<wire::PauseState> {
-        self.merge_pause(request.into_inner()).await.map(Response::new)
+        reply(self.merge_pause(request.into_inner())).await
     }
 
     async fn get_pause(&self, _: Request<wire::GetPauseRequest>) -> Answer<wire::PauseState> {
-        let mut connection = self.connection().await?;
-        let state = store::pause::get(&mut connection).await?;
-        let state = state.unwrap_or_else(|| proto::model::PauseState::never(self.ctx.clock.now()));
-        Ok(Response::new(state.into()))
+        reply(self.pause()).await
     }
 
     type WatchChangesStream = Streamed<wire::Change>;
@@ -297,7 +291,7 @@ impl Knowledge for Service {
         &self,
         _: Request<wire::ListResourcesRequest>,
     ) -> Answer<wire::ListResourcesResponse> {
-        self.list_of_resources().await.map(Response::new)
+        reply(self.list_of_resources()).await
     }
 }
 

@@ -1,7 +1,8 @@
 //! Which directive may follow which: generations, compare-and-set, at most one under way. Pure.
 //!
 //! The generation counts the accepted intents of one (resource, kind). A directive is taken only if it was planned against
-//! the current one and nothing else is under way; the one exception is the directive that takes back the one under way.
+//! the current one and nothing else is under way, with two exceptions: the directive that takes back the one under way, and one
+//! that reduces nothing while the one before is applied and only its verdict is awaited.
 
 use proto::model::{AutonomyLevel, Directive, DirectiveState, Generation};
 use uuid::Uuid;
@@ -73,7 +74,9 @@ pub fn decide(input: &ProposeInput<'_>) -> Verdict {
             format!("planned against generation {}, current is {current}", directive.parent_generation);
         return Verdict::StaleGeneration { detail };
     }
-    match under_way.iter().find(|other| !takes_back(directive, other)) {
+    let waits_for =
+        |other: &&Stored| !takes_back(directive, other) && (directive.reduces || !other.state.settling());
+    match under_way.iter().find(waits_for) {
         Some(other) => {
             let detail =
                 format!("directive {} of generation {} is {}", other.id, other.generation, other.state);

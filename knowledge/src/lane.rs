@@ -36,6 +36,9 @@ pub(crate) trait Execute: Send + Sized + 'static {
         &mut self,
         commands: &[&Self::Command],
     ) -> impl Future<Output = Result<Vec<Self::Answer>, Error>> + Send;
+
+    /// Lets go of the database, after the last command.
+    fn end(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 type Alone<E> = Box<dyn for<'e> FnOnce(&'e mut E) -> BoxFuture<'e, ()> + Send>;
@@ -126,7 +129,7 @@ impl<E: Execute> Worker<E> {
                 }
                 taken = self.orders.recv_many(&mut orders, GROUP_COMMANDS) => {
                     if taken == 0 {
-                        return;
+                        return self.executor.end().await;
                     }
                     self.metrics.queued.set(i64::try_from(self.orders.len()).unwrap_or(i64::MAX));
                     self.work(&mut orders).await;

@@ -22,7 +22,7 @@ use crate::lane::{Execute, Lane, Worker};
 use crate::metrics::Metrics;
 use crate::migrations::{self, SchemaError};
 use crate::retention;
-use crate::store::{self, Store};
+use crate::store::{self, Session, Store};
 use crate::watch::Feed;
 use crate::writer::{Bodies, Bulk, Ledger};
 
@@ -30,10 +30,12 @@ use crate::writer::{Bodies, Bulk, Ledger};
 const NAME: &str = "homeostat.v1.Knowledge";
 /// How long a caller waits for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections of the lanes: one each, and one for a lane that still holds a broken one.
-const LANE_CONNECTIONS: u32 = 3;
+/// Connections of the lanes: one each.
+const LANE_CONNECTIONS: u32 = 2;
 /// How often the tail looks for what other instances committed, should their notification be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A database that takes longer for one row does not answer.
+const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 /// After the calls had [`DRAIN_DEADLINE`] to finish, no more commands are taken.
 const CUT_AFTER: Duration = DRAIN_DEADLINE.saturating_add(Duration::from_millis(500));
 
@@ -94,7 +96,9 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
                 .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
                 .max_encoding_message_size(MESSAGE_LIMIT_BYTES);
             let routes = tonic::service::Routes::new(service);
-            let health = server.serve(&ctx, "knowledge", routes, proto::DESCRIPTORS, &[NAME])?;
+            let health = server
+                .serve(&ctx, "knowledge", routes, proto::DESCRIPTORS, &[NAME])
+                .inspect_err(|_| ctx.stopper.stop())?;
             health.set_all_serving(true);
             alive.spawn_tail(&ctx, health.clone());
             Ok(Handle { addr, health, private_database_url })
@@ -126,7 +130,7 @@ async fn database(config: &Config) -> Result<(PgConnectOptions, Option<Embedded>
 /// What is made before anything runs.
 struct Parts {
     store: Store,
-    lanes: PgPool,
+    lanes: PgConnectOptions,
     hub: Arc<Hub>,
     metrics: Metrics,
     sender: Uuid,
@@ -148,7 +152,7 @@ impl Parts {
             ("enable_mergejoin", "off"),
             ("jit", "off"),
         ];
-        let lanes = pool(LANE_CONNECTIONS).connect_lazy_with(options.options(by_index));
+        let lanes = options.options(by_index);
         let mut connection = readers.acquire().await.map_err(StartError::Connect)?;
         let revision = store::change::revision(&mut connection).await.map_err(StartError::Read)?;
         drop(connection);
@@ -163,7 +167,7 @@ impl Parts {
     fn spawn(self, config: &Config, ctx: &Context, private: Option<Embedded>) -> (Service, Tail) {
         let Self { store, lanes, hub, metrics, sender } = self;
         let ledger = Ledger {
-            pool: lanes.clone(),
+            session: Session::new(lanes.clone()),
             clock: ctx.clock.clone(),
             hub: hub.clone(),
             sender,
@@ -172,7 +176,7 @@ impl Parts {
         };
         let (ledger, ledger_worker) = Lane::new(ledger, metrics.lane("ledger"));
         let (bulk, bulk_worker) =
-            Lane::new(Bulk { pool: lanes.clone(), metrics: metrics.clone() }, metrics.lane("bulk"));
+            Lane::new(Bulk { session: Session::new(lanes), metrics: metrics.clone() }, metrics.lane("bulk"));
         let (working, drained) = mpsc::channel(1);
         spawn_lane(ctx, "knowledge-ledger", ledger_worker, working.clone());
         spawn_lane(ctx, "knowledge-bulk", bulk_worker, working);
@@ -181,7 +185,7 @@ impl Parts {
             keep.await;
             Ok(())
         });
-        let end = End { drained, readers: store.pool.clone(), lanes };
+        let end = End { drained, readers: store.pool.clone() };
         let stopper = ctx.stopper.clone();
         ctx.tasks.spawn("knowledge-database", OnFailure::StopProcess, async move {
             match private {
@@ -213,14 +217,12 @@ fn spawn_lane<E: Execute>(ctx: &Context, name: &'static str, worker: Worker<E>, 
 struct End {
     drained: mpsc::Receiver<()>,
     readers: PgPool,
-    lanes: PgPool,
 }
 
 impl End {
     async fn reached(mut self, stopper: Stopper) {
         stopper.stopped().await;
         while self.drained.recv().await.is_some() {}
-        self.lanes.close().await;
         self.readers.close().await;
     }
 }
@@ -258,7 +260,7 @@ impl Tail {
             Err(error) => return self.report(health, &Err(Error::sql("listen for changes")(error))),
         };
         loop {
-            let looked = self.look().await;
+            let looked = store::within(LOOK_DEADLINE, self.look()).await;
             let failed = looked.is_err();
             self.report(health, &looked);
             if failed {

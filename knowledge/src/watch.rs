@@ -12,7 +12,7 @@ use tonic::Status;
 use crate::error::Error;
 use crate::hub::{Hub, Read};
 use crate::metrics::Metrics;
-use crate::store::{Store, change, directive, done};
+use crate::store::{Store, change, done, record};
 
 /// Changes taken at once: 256 of about 2 KB are half a megabyte per watcher.
 const PAGE: usize = 256;
@@ -58,7 +58,7 @@ impl Feed {
     pub(crate) async fn snapshot(&self) -> Result<(Vec<wire::DirectiveRecord>, u64), Error> {
         let mut moment = self.store.moment().await?;
         let revision = change::revision(&mut moment).await?;
-        let records = directive::snapshot(&mut moment).await?;
+        let records = record::snapshot(&mut moment).await?;
         done(moment).await;
         Ok((records, revision))
     }

@@ -10,7 +10,7 @@ use proto::{
     model::{FeedbackSignal, Outcome},
     wire::{self, change::Change as Event},
 };
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::batch::{self, Answer, Batch, Command, Emitted, Moved, Proposed, Writes};
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::hub::Hub;
 use crate::lane::{Execute, Lane};
 use crate::metrics::Metrics;
-use crate::store::{self, LedgerTx};
+use crate::store::{self, LedgerTx, Session};
 
 /// Directives whose immutable part is remembered, twice: a life of 1 s at 2,000 a second. About 2 × 2,048 × 4 KB = 16 MB.
 const BODIES: usize = 2_048;
@@ -26,7 +26,7 @@ const BODIES: usize = 2_048;
 /// Writes the ledger.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    pub(crate) pool: PgPool,
+    pub(crate) session: Session,
     pub(crate) clock: SharedClock,
     pub(crate) hub: Arc<Hub>,
     /// This instance, so that it knows its own notifications.
@@ -45,35 +45,55 @@ impl Execute for Ledger {
     }
 
     async fn execute(&mut self, commands: &[&Command]) -> Result<Vec<Answer>, Error> {
-        let now = self.clock.now();
-        let mut tx = LedgerTx::begin(&self.pool, now).await?;
-        let (ids, keys) = batch::needed(commands.iter().copied());
-        let loaded = store::directive::load(tx.connection(), &ids, &keys).await?;
-        let mut batch = Batch::new(loaded, tx.revision(), now);
-        let answers: Vec<Answer> = commands.iter().map(|command| batch.run(command)).collect();
-        let writes = batch.finish();
-        self.write(tx, &writes).await?;
-        answers.iter().for_each(|answer| self.count(answer));
-        Ok(answers)
+        let mut tx = LedgerTx::begin(&mut self.session, self.clock.now()).await?;
+        match self.decide(&mut tx, commands).await {
+            Ok((answers, true)) => {
+                let changes = tx.commit_written(&mut self.session).await?;
+                self.publish(changes);
+                answers.iter().for_each(|answer| self.count(answer));
+                Ok(answers)
+            }
+            Ok((answers, false)) => {
+                tx.rollback(&mut self.session).await;
+                answers.iter().for_each(|answer| self.count(answer));
+                Ok(answers)
+            }
+            Err(error) => {
+                tx.rollback(&mut self.session).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn end(&mut self) {
+        self.session.close().await;
     }
 }
 
 impl Ledger {
-    async fn write(&mut self, mut tx: LedgerTx, writes: &Writes) -> Result<(), Error> {
+    /// Decides about a group and writes it; also tells whether there was anything to write.
+    async fn decide(
+        &mut self,
+        tx: &mut LedgerTx,
+        commands: &[&Command],
+    ) -> Result<(Vec<Answer>, bool), Error> {
+        let (ids, keys) = batch::needed(commands.iter().copied());
+        let loaded = store::directive::load(tx.connection(), &ids, &keys).await?;
+        let mut batch = Batch::new(loaded, tx.revision(), tx.now());
+        let answers: Vec<Answer> = commands.iter().map(|command| batch.run(command)).collect();
+        let writes = batch.finish();
         if writes.emitted.is_empty() {
-            return Ok(());
+            return Ok((answers, false));
         }
-        self.remember_bodies(&mut tx, writes).await?;
+        self.remember_bodies(tx, &writes).await?;
         for emitted in &writes.emitted {
             let directive =
                 self.bodies.get(emitted.id).ok_or(Error::Inconsistent("a directive without a body"))?;
             tx.emit(|revision| event(emitted, directive, revision));
         }
-        store::directive::write(tx.connection(), writes).await?;
-        let resources: Vec<String> =
-            writes.inserted.iter().map(|(known, _)| known.key.resource.to_string()).collect();
-        store::resource::seen(&mut tx, resources).await?;
-        self.commit(tx).await
+        let feed = tx.feed(self.sender)?;
+        store::directive::write(tx.connection(), &writes, feed).await?;
+        Ok((answers, true))
     }
 
     /// Loads what is not remembered. A batch that is rolled back leaves bodies behind that were never stored; they are
@@ -92,11 +112,9 @@ impl Ledger {
         Ok(())
     }
 
-    async fn commit(&self, tx: LedgerTx) -> Result<(), Error> {
-        let changes = tx.commit(self.sender).await?;
+    fn publish(&self, changes: Vec<Arc<wire::Change>>) {
         self.hub.publish(changes);
         self.metrics.revision.set(store::signed(self.hub.newest()));
-        Ok(())
     }
 
     fn count(&self, answer: &Answer) {
@@ -162,10 +180,18 @@ impl Lane<Ledger> {
     {
         self.alone(move |ledger| {
             Box::pin(async move {
-                let mut tx = LedgerTx::begin(&ledger.pool, ledger.clock.now()).await?;
-                let answer = work(&mut tx).await?;
-                ledger.commit(tx).await?;
-                Ok(answer)
+                let mut tx = LedgerTx::begin(&mut ledger.session, ledger.clock.now()).await?;
+                match work(&mut tx).await {
+                    Ok(answer) => {
+                        let changes = tx.commit(ledger.sender, &mut ledger.session).await?;
+                        ledger.publish(changes);
+                        Ok(answer)
+                    }
+                    Err(error) => {
+                        tx.rollback(&mut ledger.session).await;
+                        Err(error)
+                    }
+                }
             })
         })
         .await
@@ -207,7 +233,7 @@ impl Bodies {
 /// Writes feedback signals and outcomes.
 #[derive(Debug)]
 pub(crate) struct Bulk {
-    pub(crate) pool: PgPool,
+    pub(crate) session: Session,
     pub(crate) metrics: Metrics,
 }
 
@@ -232,7 +258,6 @@ impl Execute for Bulk {
     }
 
     async fn execute(&mut self, commands: &[&Load]) -> Result<Vec<u64>, Error> {
-        let mut tx = self.pool.begin().await.map_err(Error::sql("begin to write"))?;
         let (mut outcomes, mut signals) = (Vec::new(), Vec::<&[FeedbackSignal]>::new());
         for load in commands {
             match load {
@@ -243,13 +268,34 @@ impl Execute for Bulk {
                 Load::Feedback(more) => signals.push(more),
             }
         }
-        store::outcome::insert(&mut tx, &outcomes).await?;
-        let stored = store::feedback::insert(&mut tx, &signals).await?;
-        tx.commit().await.map_err(Error::sql("commit"))?;
+        let (mut connection, _) = self.session.begin("begin").await?;
+        let stored = match insert(&mut connection, &outcomes, &signals).await {
+            Ok(stored) => {
+                self.session.commit(connection).await?;
+                stored
+            }
+            Err(error) => {
+                self.session.rollback(connection).await;
+                return Err(error);
+            }
+        };
         let new: u64 = stored.iter().sum();
         let all: u64 = signals.iter().map(|signals| signals.len() as u64).sum();
         self.metrics.feedback.with_label_values(&["stored"]).inc_by(new);
         self.metrics.feedback.with_label_values(&["repeated"]).inc_by(all - new);
         Ok(stored)
     }
+
+    async fn end(&mut self) {
+        self.session.close().await;
+    }
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    outcomes: &[&Outcome],
+    signals: &[&[FeedbackSignal]],
+) -> Result<Vec<u64>, Error> {
+    store::outcome::insert(connection, outcomes).await?;
+    store::feedback::insert(connection, signals).await
 }

@@ -1,5 +1,7 @@
 //! Knowledge over its own gRPC client, on a real Postgres: one cluster for this program, a fresh database for each test.
 
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap is an assertion")]
+
 mod ledger {
     pub mod support;
 
@@ -9,6 +11,7 @@ mod ledger {
     mod directives;
     mod feedback;
     mod migrations;
+    mod retention;
     mod thresholds;
     mod watch;
 }

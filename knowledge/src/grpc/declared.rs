@@ -61,7 +61,7 @@ impl Service {
         for text in seen {
             records.entry(resource(&text)?).or_default();
         }
-        for (resource, generations) in store::directive::generations(pool).await? {
+        for (resource, generations) in store::record::generations(pool).await? {
             let applied = generations.into_iter().map(|(kind, generation)| {
                 AppliedGeneration { resource: resource.clone(), kind, generation }.into()
             });

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{LISTED_USUALLY, ROWS_MOST, Service, all, at_most, given, id, limit};
 use crate::error::Error;
-use crate::store::{self, directive};
+use crate::store::{self, record};
 
 fn state(value: Option<DirectiveState>) -> i32 {
     value.map_or(0, i32::from)
@@ -50,23 +50,23 @@ impl Service {
         &self,
         request: wire::ListDirectivesRequest,
     ) -> Result<wire::ListDirectivesResponse, Status> {
-        let filter = directive::Filter {
+        let filter = record::Filter {
             resource: request.resource.map(|resource| given(Some(resource), "resource")).transpose()?,
             states: all(request.states)?,
             limit: limit("limit", request.limit, LISTED_USUALLY, ROWS_MOST as u32)?,
         };
         let mut moment = self.feed.store.moment().await?;
         let revision = store::change::revision(&mut moment).await?;
-        let directives = directive::list(&mut moment, &filter).await?;
+        let directives = record::list(&mut moment, &filter).await?;
         store::done(moment).await;
         Ok(wire::ListDirectivesResponse { directives, revision })
     }
 
     pub(super) async fn directive(&self, id: Uuid) -> Result<wire::DirectiveRecord, Status> {
         let mut moment = self.feed.store.moment().await?;
-        let record = directive::get(&mut moment, id).await?;
+        let found = record::get(&mut moment, id).await?;
         store::done(moment).await;
-        record.ok_or_else(|| Error::Missing(format!("directive {id}")).into())
+        found.ok_or_else(|| Error::Missing(format!("directive {id}")).into())
     }
 
     pub(super) async fn judge_directive(

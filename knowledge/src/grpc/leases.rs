@@ -58,4 +58,13 @@ impl Service {
         self.ledger.transact(move |tx| Box::pin(actuator::release(tx, lease))).await?;
         Ok(wire::ReleaseLeaseResponse {})
     }
+
+    pub(super) async fn list_of_actuators(
+        &self,
+        request: wire::ListActuatorsRequest,
+    ) -> Result<wire::ListActuatorsResponse, Status> {
+        let mut connection = self.connection().await?;
+        let actuators = actuator::list(&mut connection, request.live_only).await?;
+        Ok(wire::ListActuatorsResponse { actuators })
+    }
 }

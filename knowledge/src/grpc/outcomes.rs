@@ -55,4 +55,10 @@ impl Service {
         let merged = self.ledger.transact(move |tx| Box::pin(pause::merge(tx, state))).await?;
         Ok(merged.into())
     }
+
+    pub(super) async fn pause(&self) -> Result<wire::PauseState, Status> {
+        let mut connection = self.connection().await?;
+        let state = pause::get(&mut connection).await?;
+        Ok(state.unwrap_or_else(|| PauseState::never(self.ctx.clock.now())).into())
+    }
 }

@@ -1,115 +1,93 @@
-//! Directives, their states and their transitions: the hot part of the ledger, read and written in bulk.
-
-use std::collections::HashMap;
+//! Directives, their states and their transitions as a group of commands needs them: read and written in bulk.
 
 use jiff::Timestamp;
 use prost::Message;
 use proto::{
-    model::{DirectiveKind, DirectiveState, Generation, ResourceId, Transition},
+    model::{Generation, Transition},
     wire,
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::ledger::{CHANNEL, Feed};
 use super::{decode, signed, unsigned, word};
 use crate::batch::{Key, Known, Loaded, Writes};
 use crate::error::Error;
 use crate::intent::Stored;
 
-/// A row as the batch needs it.
+/// A directive as the batch needs it, or, without an id, only the generation of a key.
 struct StateRow {
-    id: Uuid,
+    id: Option<Uuid>,
     resource: String,
     kind: String,
-    generation: i64,
-    state: String,
-    revision: i64,
-    changed_at: i64,
-    actor: String,
-    attempt: i64,
-    detail: String,
+    generation: Option<i64>,
+    state: Option<String>,
+    revision: Option<i64>,
+    changed_at: Option<i64>,
+    actor: Option<String>,
+    attempt: Option<i64>,
+    detail: Option<String>,
     current: i64,
 }
 
 impl StateRow {
-    fn known(self) -> Result<(Known, Generation), Error> {
-        let key = Key {
-            resource: word("a directive's resource", &self.resource)?,
-            kind: word("a directive's kind", &self.kind)?,
+    fn add_to(self, loaded: &mut Loaded) -> Result<(), Error> {
+        let resource = word("a directive's resource", &self.resource)?;
+        let key = Key { resource, kind: word("a directive's kind", &self.kind)? };
+        let current = Generation(unsigned(self.current));
+        let Some(id) = self.id else {
+            loaded.set_current(key, current);
+            return Ok(());
         };
-        let state: DirectiveState = word("a directive's state", &self.state)?;
-        let changed_at = Timestamp::from_millisecond(self.changed_at)
+        let changed_at = Timestamp::from_millisecond(self.changed_at.unwrap_or_default())
             .map_err(|_| Error::Inconsistent("a directive's time of change"))?;
+        let generation = Generation(unsigned(self.generation.unwrap_or_default()));
+        let state = word("a directive's state", &self.state.unwrap_or_default())?;
         let known = Known {
-            stored: Stored { id: self.id, generation: Generation(unsigned(self.generation)), state },
+            stored: Stored { id, generation, state },
             key,
-            revision: unsigned(self.revision),
+            revision: unsigned(self.revision.unwrap_or_default()),
             changed_at,
-            actor: self.actor,
-            attempt: u32::try_from(self.attempt).unwrap_or(0),
-            detail: self.detail,
+            actor: self.actor.unwrap_or_default(),
+            attempt: u32::try_from(self.attempt.unwrap_or_default()).unwrap_or(0),
+            detail: self.detail.unwrap_or_default(),
         };
-        Ok((known, Generation(unsigned(self.current))))
+        loaded.add(known, current);
+        Ok(())
     }
 }
 
-/// Loads these directives, and for each key its generation and what is open.
+/// Loads these directives, and for each key its generation and what is open, in one round trip.
 pub(crate) async fn load(connection: &mut PgConnection, ids: &[Uuid], keys: &[Key]) -> Result<Loaded, Error> {
-    let mut loaded = Loaded::default();
-    if !ids.is_empty() {
-        let rows = sqlx::query_as!(
-            StateRow,
-            r#"select d.id as "id!", d.resource as "resource!", d.kind as "kind!", d.generation as "generation!", d.state as "state!",
-                      d.revision as "revision!", unix_ms(d.changed_at) as "changed_at!",
-                      d.actor as "actor!", d.attempt as "attempt!", d.detail as "detail!", coalesce(i.generation, 0) as "current!"
-               from directive d left join intent i on i.resource = d.resource and i.kind = d.kind
-               where d.id = any($1)"#,
-            ids,
-        )
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(Error::sql("read directives"))?;
-        rows.into_iter()
-            .try_for_each(|row| row.known().map(|(known, current)| loaded.add(known, current)))?;
-    }
-    if !keys.is_empty() {
-        load_keys(connection, keys, &mut loaded).await?;
-    }
-    Ok(loaded)
-}
-
-async fn load_keys(connection: &mut PgConnection, keys: &[Key], loaded: &mut Loaded) -> Result<(), Error> {
     let resources: Vec<String> = keys.iter().map(|key| key.resource.to_string()).collect();
     let kinds: Vec<String> = keys.iter().map(|key| key.kind.to_string()).collect();
-    let generations = sqlx::query!(
-        r#"select n as "n!", i.generation as "generation!"
-           from unnest($1::text[], $2::text[]) with ordinality as k (resource, kind, n)
-           join intent i on i.resource = k.resource and i.kind = k.kind"#,
-        &resources,
-        &kinds,
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(Error::sql("read generations"))?;
-    for row in generations {
-        let index = usize::try_from(row.n - 1).map_err(|_| Error::Inconsistent("an ordinal"))?;
-        loaded.set_current(keys[index].clone(), Generation(unsigned(row.generation)));
-    }
-    let open = sqlx::query_as!(
+    let rows = sqlx::query_as!(
         StateRow,
-        r#"select d.id as "id!", d.resource as "resource!", d.kind as "kind!", d.generation as "generation!", d.state as "state!",
-                      d.revision as "revision!", unix_ms(d.changed_at) as "changed_at!",
-                  d.actor as "actor!", d.attempt as "attempt!", d.detail as "detail!", coalesce(i.generation, 0) as "current!"
-           from unnest($1::text[], $2::text[]) as k (resource, kind)
-           join directive d on d.resource = k.resource and d.kind = k.kind and d.open and d.generation > 0
-           left join intent i on i.resource = d.resource and i.kind = d.kind"#,
+        r#"with asked as (select * from unnest($2::text[], $3::text[]) as k (resource, kind)),
+           found as (
+               select d.* from directive d where d.id = any($1)
+               union all
+               select d.* from asked k
+               join directive d on d.resource = k.resource and d.kind = k.kind and d.open and d.generation > 0
+               where d.id <> all($1)
+           )
+           select f.id, f.resource as "resource!", f.kind as "kind!", f.generation, f.state, f.revision,
+                  unix_ms(f.changed_at) as changed_at, f.actor, f.attempt, f.detail,
+                  coalesce(i.generation, 0) as "current!"
+           from found f left join intent i on i.resource = f.resource and i.kind = f.kind
+           union all
+           select null, k.resource, k.kind, null, null, null, null, null, null, null, i.generation
+           from asked k join intent i on i.resource = k.resource and i.kind = k.kind"#,
+        ids,
         &resources,
         &kinds,
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await
-    .map_err(Error::sql("read directives under way"))?;
-    open.into_iter().try_for_each(|row| row.known().map(|(known, current)| loaded.add(known, current)))
+    .map_err(Error::sql("read directives"))?;
+    let mut loaded = Loaded::default();
+    rows.into_iter().try_for_each(|row| row.add_to(&mut loaded))?;
+    Ok(loaded)
 }
 
 /// The immutable parts of these directives.
@@ -124,288 +102,165 @@ pub(crate) async fn bodies(
     rows.into_iter().map(|row| Ok((row.id, decode("directive", &row.body)?))).collect()
 }
 
-/// Writes what a batch decided, with a fixed number of statements.
-pub(crate) async fn write(connection: &mut PgConnection, writes: &Writes) -> Result<(), Error> {
-    if !writes.inserted.is_empty() {
-        insert(connection, writes).await?;
-        raise_generations(connection, writes).await?;
-    }
-    if !writes.moved.is_empty() {
-        update(connection, writes).await?;
-    }
-    if !writes.transitions.is_empty() {
-        append_transitions(connection, writes).await?;
-    }
-    Ok(())
+/// Directives as columns.
+#[derive(Default)]
+struct Columns {
+    ids: Vec<Uuid>,
+    states: Vec<String>,
+    open: Vec<bool>,
+    revisions: Vec<i64>,
+    changed_at: Vec<i64>,
+    actors: Vec<String>,
+    attempts: Vec<i64>,
+    details: Vec<String>,
 }
 
-async fn insert(connection: &mut PgConnection, writes: &Writes) -> Result<(), Error> {
-    let rows = || writes.inserted.iter();
-    let column = |pick: fn(&(Known, wire::Directive)) -> String| rows().map(pick).collect::<Vec<String>>();
-    let number = |pick: fn(&(Known, wire::Directive)) -> i64| rows().map(pick).collect::<Vec<i64>>();
-    let ids: Vec<Uuid> = rows().map(|(known, _)| known.stored.id).collect();
-    let undo_of: Vec<Option<Uuid>> = rows().map(|(_, body)| Uuid::try_parse(&body.undo_of).ok()).collect();
-    let open: Vec<bool> = rows().map(|(known, _)| crate::intent::open(known.stored.state)).collect();
-    let bodies: Vec<Vec<u8>> = rows().map(|(_, body)| body.encode_to_vec()).collect();
-    sqlx::query!(
-        "insert into directive (id, resource, kind, generation, parent_generation, undo_of, created_at, expires_at,
-                                state, open, revision, changed_at, actor, attempt, detail, body)
-         select id, resource, kind, generation, parent_generation, undo_of, from_unix_ms(created_at),
-                from_unix_ms(expires_at), state, open, revision, from_unix_ms(changed_at), actor, attempt, detail, body
-         from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::uuid[], $7::bigint[],
-                     $8::bigint[], $9::text[], $10::bool[], $11::bigint[], $12::bigint[], $13::text[], $14::bigint[],
-                     $15::text[], $16::bytea[])
-              as d (id, resource, kind, generation, parent_generation, undo_of, created_at, expires_at, state, open,
-                    revision, changed_at, actor, attempt, detail, body)",
-        &ids,
-        &column(|(known, _)| known.key.resource.to_string()),
-        &column(|(known, _)| known.key.kind.to_string()),
-        &number(|(known, _)| signed(known.stored.generation.0)),
-        &number(|(_, body)| signed(body.parent_generation)),
-        &undo_of as &[Option<Uuid>],
-        &number(|(_, body)| body.created_at_unix_ms),
-        &number(|(_, body)| body.expires_at_unix_ms),
-        &column(|(known, _)| known.stored.state.to_string()),
-        &open,
-        &number(|(known, _)| signed(known.revision)),
-        &number(|(known, _)| known.changed_at.as_millisecond()),
-        &column(|(known, _)| known.actor.clone()),
-        &number(|(known, _)| i64::from(known.attempt)),
-        &column(|(known, _)| known.detail.clone()),
-        &bodies,
-    )
-    .execute(connection)
-    .await
-    .map_err(Error::sql("store directives"))?;
-    Ok(())
+impl<'a> FromIterator<&'a Known> for Columns {
+    fn from_iter<I: IntoIterator<Item = &'a Known>>(rows: I) -> Self {
+        let mut columns = Self::default();
+        for Known { stored, key: _, revision, changed_at, actor, attempt, detail } in rows {
+            columns.ids.push(stored.id);
+            columns.states.push(stored.state.to_string());
+            columns.open.push(crate::intent::open(stored.state));
+            columns.revisions.push(signed(*revision));
+            columns.changed_at.push(changed_at.as_millisecond());
+            columns.actors.push(actor.clone());
+            columns.attempts.push(i64::from(*attempt));
+            columns.details.push(detail.clone());
+        }
+        columns
+    }
 }
 
-async fn raise_generations(connection: &mut PgConnection, writes: &Writes) -> Result<(), Error> {
-    if writes.raised.is_empty() {
-        return Ok(());
-    }
-    let resources: Vec<String> = writes.raised.keys().map(|key| key.resource.to_string()).collect();
-    let kinds: Vec<String> = writes.raised.keys().map(|key| key.kind.to_string()).collect();
-    let generations: Vec<i64> = writes.raised.values().map(|(generation, _)| signed(generation.0)).collect();
-    let ids: Vec<Uuid> = writes.raised.values().map(|(_, id)| *id).collect();
+/// Writes what a batch decided, and the feed, in one round trip: with a dozen statements, waiting for answers took longer than
+/// the work.
+pub(crate) async fn write(connection: &mut PgConnection, writes: &Writes, feed: Feed) -> Result<(), Error> {
+    let Writes { inserted, moved, raised, transitions, emitted: _ } = writes;
+    let new: Columns = inserted.iter().map(|(known, _)| known).collect();
+    let resources: Vec<String> = inserted.iter().map(|(known, _)| known.key.resource.to_string()).collect();
+    let kinds: Vec<String> = inserted.iter().map(|(known, _)| known.key.kind.to_string()).collect();
+    let generations: Vec<i64> = inserted.iter().map(|(known, _)| signed(known.stored.generation.0)).collect();
+    let parents: Vec<i64> = inserted.iter().map(|(_, body)| signed(body.parent_generation)).collect();
+    let undo_of: Vec<Option<Uuid>> =
+        inserted.iter().map(|(_, body)| Uuid::try_parse(&body.undo_of).ok()).collect();
+    let created_at: Vec<i64> = inserted.iter().map(|(_, body)| body.created_at_unix_ms).collect();
+    let expires_at: Vec<i64> = inserted.iter().map(|(_, body)| body.expires_at_unix_ms).collect();
+    let bodies: Vec<Vec<u8>> = inserted.iter().map(|(_, body)| body.encode_to_vec()).collect();
+    let raised_resources: Vec<String> = raised.keys().map(|key| key.resource.to_string()).collect();
+    let raised_kinds: Vec<String> = raised.keys().map(|key| key.kind.to_string()).collect();
+    let raised_to: Vec<i64> = raised.values().map(|(generation, _)| signed(generation.0)).collect();
+    let raised_by: Vec<Uuid> = raised.values().map(|(_, id)| *id).collect();
+    let old: Columns = moved.values().collect();
+    let step_revisions: Vec<i64> = transitions.iter().map(|(revision, _)| signed(*revision)).collect();
+    let step_ids: Vec<Uuid> = transitions.iter().map(|(_, step)| step.directive_id).collect();
+    let step_at: Vec<i64> = transitions.iter().map(|(_, step)| step.at.as_millisecond()).collect();
+    let step_from: Vec<String> = transitions.iter().map(|(_, step)| step.from.to_string()).collect();
+    let step_to: Vec<String> = transitions.iter().map(|(_, step)| step.to.to_string()).collect();
+    let encoded =
+        |step: &Transition| <Transition as Into<wire::Transition>>::into(step.clone()).encode_to_vec();
+    let step_bodies: Vec<Vec<u8>> = transitions.iter().map(|(_, step)| encoded(step)).collect();
     let done = sqlx::query!(
-        "insert into intent (resource, kind, generation, directive_id)
-         select * from unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[])
-         on conflict (resource, kind) do update
-         set generation = excluded.generation, directive_id = excluded.directive_id
-         where intent.generation < excluded.generation",
+        r#"with
+           inserted as (
+               insert into directive (id, resource, kind, generation, parent_generation, undo_of, created_at,
+                                      expires_at, body, state, open, revision, changed_at, actor, attempt, detail)
+               select id, resource, kind, generation, parent_generation, undo_of, from_unix_ms(created_at),
+                      from_unix_ms(expires_at), body, state, open, revision, from_unix_ms(changed_at), actor,
+                      attempt, detail
+               from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::uuid[], $7::bigint[],
+                           $8::bigint[], $9::bytea[], $10::text[], $11::bool[], $12::bigint[], $13::bigint[],
+                           $14::text[], $15::bigint[], $16::text[])
+                    as d (id, resource, kind, generation, parent_generation, undo_of, created_at, expires_at, body,
+                          state, open, revision, changed_at, actor, attempt, detail)
+           ),
+           seen as (
+               insert into resource (id, seen_at)
+               select distinct id, from_unix_ms($17::bigint) from unnest($2::text[]) as r (id)
+               on conflict do nothing
+           ),
+           raised as (
+               insert into intent (resource, kind, generation, directive_id)
+               select * from unnest($18::text[], $19::text[], $20::bigint[], $21::uuid[])
+               on conflict (resource, kind) do update
+               set generation = excluded.generation, directive_id = excluded.directive_id
+               where intent.generation < excluded.generation
+               returning 1
+           ),
+           moved as (
+               update directive d
+               set state = m.state, open = m.open, revision = m.revision, changed_at = from_unix_ms(m.changed_at),
+                   actor = m.actor, attempt = m.attempt, detail = m.detail
+               from unnest($22::uuid[], $23::text[], $24::bool[], $25::bigint[], $26::bigint[], $27::text[],
+                           $28::bigint[], $29::text[])
+                    as m (id, state, open, revision, changed_at, actor, attempt, detail)
+               where d.id = m.id
+               returning 1
+           ),
+           stepped as (
+               insert into transition (revision, directive_id, at, from_state, to_state, body)
+               select revision, directive_id, from_unix_ms(at), from_state, to_state, body
+               from unnest($30::bigint[], $31::uuid[], $32::bigint[], $33::text[], $34::text[], $35::bytea[])
+                    as t (revision, directive_id, at, from_state, to_state, body)
+           ),
+           fed as (
+               insert into change (revision, at, kind, directive_id, body)
+               select $36::bigint + n - 1, from_unix_ms($17::bigint), kind, directive_id, body
+               from unnest($37::text[], $38::uuid[], $39::bytea[]) with ordinality as c (kind, directive_id, body, n)
+           ),
+           counted as (update revision set value = $40 returning value)
+           select (select count(*) from raised) as "raised!", (select count(*) from moved) as "moved!",
+                  pg_notify($41, $42)::text as told
+           from counted"#,
+        &new.ids,
         &resources,
         &kinds,
         &generations,
-        &ids,
-    )
-    .execute(connection)
-    .await
-    .map_err(Error::sql("raise generations"))?;
-    affected(done.rows_affected(), writes.raised.len(), "a generation that would not rise")
-}
-
-async fn update(connection: &mut PgConnection, writes: &Writes) -> Result<(), Error> {
-    let rows = || writes.moved.values();
-    let ids: Vec<Uuid> = rows().map(|known| known.stored.id).collect();
-    let states: Vec<String> = rows().map(|known| known.stored.state.to_string()).collect();
-    let open: Vec<bool> = rows().map(|known| crate::intent::open(known.stored.state)).collect();
-    let revisions: Vec<i64> = rows().map(|known| signed(known.revision)).collect();
-    let changed_at: Vec<i64> = rows().map(|known| known.changed_at.as_millisecond()).collect();
-    let actors: Vec<String> = rows().map(|known| known.actor.clone()).collect();
-    let attempts: Vec<i64> = rows().map(|known| i64::from(known.attempt)).collect();
-    let details: Vec<String> = rows().map(|known| known.detail.clone()).collect();
-    let done = sqlx::query!(
-        "update directive d
-         set state = m.state, open = m.open, revision = m.revision, changed_at = from_unix_ms(m.changed_at),
-             actor = m.actor, attempt = m.attempt, detail = m.detail
-         from unnest($1::uuid[], $2::text[], $3::bool[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[],
-                     $8::text[])
-              as m (id, state, open, revision, changed_at, actor, attempt, detail)
-         where d.id = m.id",
-        &ids,
-        &states,
-        &open,
-        &revisions,
-        &changed_at,
-        &actors,
-        &attempts,
-        &details,
-    )
-    .execute(connection)
-    .await
-    .map_err(Error::sql("move directives"))?;
-    affected(done.rows_affected(), ids.len(), "a directive that is gone")
-}
-
-async fn append_transitions(connection: &mut PgConnection, writes: &Writes) -> Result<(), Error> {
-    let rows = || writes.transitions.iter();
-    let revisions: Vec<i64> = rows().map(|(revision, _)| signed(*revision)).collect();
-    let ids: Vec<Uuid> = rows().map(|(_, transition)| transition.directive_id).collect();
-    let at: Vec<i64> = rows().map(|(_, transition)| transition.at.as_millisecond()).collect();
-    let from: Vec<String> = rows().map(|(_, transition)| transition.from.to_string()).collect();
-    let to: Vec<String> = rows().map(|(_, transition)| transition.to.to_string()).collect();
-    let encoded =
-        |transition: Transition| <Transition as Into<wire::Transition>>::into(transition).encode_to_vec();
-    let bodies: Vec<Vec<u8>> = rows().map(|(_, transition)| encoded(transition.clone())).collect();
-    sqlx::query!(
-        "insert into transition (revision, directive_id, at, from_state, to_state, body)
-         select revision, directive_id, from_unix_ms(at), from_state, to_state, body
-         from unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::bytea[])
-              as t (revision, directive_id, at, from_state, to_state, body)",
-        &revisions,
-        &ids,
-        &at,
-        &from,
-        &to,
+        &parents,
+        &undo_of as &[Option<Uuid>],
+        &created_at,
+        &expires_at,
         &bodies,
+        &new.states,
+        &new.open,
+        &new.revisions,
+        &new.changed_at,
+        &new.actors,
+        &new.attempts,
+        &new.details,
+        feed.at,
+        &raised_resources,
+        &raised_kinds,
+        &raised_to,
+        &raised_by,
+        &old.ids,
+        &old.states,
+        &old.open,
+        &old.revisions,
+        &old.changed_at,
+        &old.actors,
+        &old.attempts,
+        &old.details,
+        &step_revisions,
+        &step_ids,
+        &step_at,
+        &step_from,
+        &step_to,
+        &step_bodies,
+        feed.first,
+        &feed.kinds,
+        &feed.directives as &[Option<Uuid>],
+        &feed.bodies,
+        feed.last,
+        CHANNEL,
+        feed.note,
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await
-    .map_err(Error::sql("store transitions"))?;
-    Ok(())
+    .map_err(Error::sql("write the ledger"))?;
+    affected(done.raised, raised.len(), "a generation that would not rise")?;
+    affected(done.moved, moved.len(), "a directive that is gone")
 }
 
-fn affected(rows: u64, expected: usize, what: &'static str) -> Result<(), Error> {
-    if rows == expected as u64 { Ok(()) } else { Err(Error::Inconsistent(what)) }
-}
-
-// === reading ===
-
-struct RecordRow {
-    body: Vec<u8>,
-    state: String,
-    revision: i64,
-    changed_at: i64,
-    detail: String,
-}
-
-impl RecordRow {
-    fn record(self) -> Result<wire::DirectiveRecord, Error> {
-        let state: DirectiveState = word("a directive's state", &self.state)?;
-        Ok(wire::DirectiveRecord {
-            directive: Some(decode("directive", &self.body)?),
-            state: state.into(),
-            revision: unsigned(self.revision),
-            changed_at_unix_ms: self.changed_at,
-            history: Vec::new(),
-            detail: self.detail,
-        })
-    }
-}
-
-fn records(rows: Vec<RecordRow>) -> Result<Vec<wire::DirectiveRecord>, Error> {
-    rows.into_iter().map(RecordRow::record).collect()
-}
-
-/// Which directives to list.
-#[derive(Debug)]
-pub(crate) struct Filter {
-    pub(crate) resource: Option<ResourceId>,
-    /// Empty: all.
-    pub(crate) states: Vec<DirectiveState>,
-    pub(crate) limit: i64,
-}
-
-/// Newest first.
-pub(crate) async fn list(
-    connection: &mut PgConnection,
-    filter: &Filter,
-) -> Result<Vec<wire::DirectiveRecord>, Error> {
-    let states: Vec<String> = filter.states.iter().map(ToString::to_string).collect();
-    let rows =
-        match &filter.resource {
-            Some(resource) => sqlx::query_as!(
-                RecordRow,
-                r#"select body, state, revision, unix_ms(changed_at) as "changed_at!", detail from directive
-                   where resource = $1 and (cardinality($2::text[]) = 0 or state = any($2))
-                   order by created_at desc, id desc limit $3"#,
-                resource.to_string(),
-                &states,
-                filter.limit,
-            )
-            .fetch_all(connection)
-            .await,
-            None => sqlx::query_as!(
-                RecordRow,
-                r#"select body, state, revision, unix_ms(changed_at) as "changed_at!", detail from directive
-                   where cardinality($1::text[]) = 0 or state = any($1)
-                   order by created_at desc, id desc limit $2"#,
-                &states,
-                filter.limit,
-            )
-            .fetch_all(connection)
-            .await,
-        };
-    records(rows.map_err(Error::sql("list directives"))?)
-}
-
-/// One directive with its history.
-pub(crate) async fn get(
-    connection: &mut PgConnection,
-    id: Uuid,
-) -> Result<Option<wire::DirectiveRecord>, Error> {
-    let row = sqlx::query_as!(
-        RecordRow,
-        r#"select body, state, revision, unix_ms(changed_at) as "changed_at!", detail from directive where id = $1"#,
-        id,
-    )
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(Error::sql("read a directive"))?;
-    let Some(row) = row else { return Ok(None) };
-    let mut record = row.record()?;
-    let history =
-        sqlx::query_scalar!("select body from transition where directive_id = $1 order by revision", id)
-            .fetch_all(connection)
-            .await
-            .map_err(Error::sql("read a directive's history"))?;
-    record.history = history.iter().map(|body| decode("transition", body)).collect::<Result<_, _>>()?;
-    Ok(Some(record))
-}
-
-/// All that a follower must know before the feed: what is open, and the newest in effect of each (resource, kind). In order of
-/// revision, so that a follower who was cut off may resume from the last one that it got.
-pub(crate) async fn snapshot(connection: &mut PgConnection) -> Result<Vec<wire::DirectiveRecord>, Error> {
-    let in_effect: Vec<String> =
-        DirectiveState::ALL.iter().filter(|state| state.in_effect()).map(ToString::to_string).collect();
-    let rows = sqlx::query_as!(
-        RecordRow,
-        r#"select body, state, revision, unix_ms(changed_at) as "changed_at!", detail
-           from directive
-           where id in (
-               select id from directive where open
-               union
-               select newest.id
-               from intent i
-               cross join lateral (
-                   select id from directive
-                   where resource = i.resource and kind = i.kind and generation > 0 and state = any($1)
-                   order by generation desc limit 1
-               ) newest
-           )
-           order by revision"#,
-        &in_effect,
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(Error::sql("read the directives in effect"))?;
-    records(rows)
-}
-
-/// The generations of each (resource, kind).
-pub(crate) async fn generations(
-    pool: &PgPool,
-) -> Result<HashMap<ResourceId, Vec<(DirectiveKind, Generation)>>, Error> {
-    let rows = sqlx::query!("select resource, kind, generation from intent order by resource, kind")
-        .fetch_all(pool)
-        .await
-        .map_err(Error::sql("read generations"))?;
-    let mut found: HashMap<ResourceId, Vec<(DirectiveKind, Generation)>> = HashMap::new();
-    for row in rows {
-        let resource = word("an intent's resource", &row.resource)?;
-        let kind = word("an intent's kind", &row.kind)?;
-        found.entry(resource).or_default().push((kind, Generation(unsigned(row.generation))));
-    }
-    Ok(found)
+fn affected(rows: i64, expected: usize, what: &'static str) -> Result<(), Error> {
+    if usize::try_from(rows) == Ok(expected) { Ok(()) } else { Err(Error::Inconsistent(what)) }
 }

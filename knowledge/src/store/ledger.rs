@@ -6,22 +6,42 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use prost::Message;
 use proto::wire::{self, change::Change as Event};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
+use super::session::Session;
 use super::{signed, unsigned};
 use crate::error::Error;
 
 /// The channel on which other instances are told that there is something new. A hint only: they also look by themselves.
 pub(crate) const CHANNEL: &str = "homeostat_change";
 
-/// One open transaction and the changes that it will commit.
+/// Begins, and takes the turn among all instances, in one round trip.
+const BEGIN: &str = "begin; select value from revision for update";
+
+/// One open transaction and the changes that it will commit. Dropped without an end, its connection is closed, and Postgres
+/// rolls it back.
 #[derive(Debug)]
 pub(crate) struct LedgerTx {
-    tx: Transaction<'static, Postgres>,
+    connection: PgConnection,
     now: Timestamp,
-    revision: u64,
+    before: u64,
     changes: Vec<Arc<wire::Change>>,
+}
+
+/// The changes of a transaction as columns of the feed.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    /// Revision of the first.
+    pub(crate) first: i64,
+    /// Revision of the last.
+    pub(crate) last: i64,
+    pub(crate) at: i64,
+    pub(crate) kinds: Vec<String>,
+    pub(crate) directives: Vec<Option<Uuid>>,
+    pub(crate) bodies: Vec<Vec<u8>>,
+    /// What other instances are told.
+    pub(crate) note: String,
 }
 
 /// One row of the change feed.
@@ -32,20 +52,17 @@ struct Row {
 }
 
 impl LedgerTx {
-    /// Begins, and waits for its turn among all instances.
-    pub(crate) async fn begin(pool: &PgPool, now: Timestamp) -> Result<Self, Error> {
-        let failed = Error::sql("begin to write");
-        let mut tx = pool.begin().await.map_err(&failed)?;
-        let revision = sqlx::query_scalar!("select value from revision for update")
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(&failed)?;
-        Ok(Self { tx, now, revision: unsigned(revision), changes: Vec::new() })
+    /// Begins when it is this one's turn. A connection that turns out to be dead is replaced.
+    pub(crate) async fn begin(session: &mut Session, now: Timestamp) -> Result<Self, Error> {
+        let (connection, row) = session.begin(BEGIN).await?;
+        let row = row.ok_or(Error::Inconsistent("no revision"))?;
+        let revision = row.try_get::<i64, _>(0).map_err(Error::sql("read the revision"))?;
+        Ok(Self { connection, now, before: unsigned(revision), changes: Vec::new() })
     }
 
     /// Where statements run.
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.tx
+        &mut self.connection
     }
 
     /// When this transaction happens.
@@ -55,63 +72,86 @@ impl LedgerTx {
 
     /// Adds a change, which may carry its own revision; returns that.
     pub(crate) fn emit(&mut self, event: impl FnOnce(u64) -> Event) -> u64 {
-        self.revision += 1;
+        let revision = self.revision() + 1;
         let at_unix_ms = self.now.as_millisecond();
-        let change = Some(event(self.revision));
-        self.changes.push(Arc::new(wire::Change { revision: self.revision, at_unix_ms, change }));
-        self.revision
+        self.changes.push(Arc::new(wire::Change { revision, at_unix_ms, change: Some(event(revision)) }));
+        revision
     }
 
     /// The revision of the change added last, or of the ledger before it.
     pub(crate) fn revision(&self) -> u64 {
-        self.revision
+        self.before + self.changes.len() as u64
+    }
+
+    /// The changes so far as columns.
+    pub(crate) fn feed(&self, sender: Uuid) -> Result<Feed, Error> {
+        let rows = self.changes.iter().map(|change| row(change)).collect::<Result<Vec<Row>, Error>>()?;
+        let (mut kinds, mut directives, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
+        for Row { kind, directive_id, body } in rows {
+            kinds.push(kind.to_owned());
+            directives.push(directive_id);
+            bodies.push(body);
+        }
+        let last = self.revision();
+        Ok(Feed {
+            first: signed(self.before + 1),
+            last: signed(last),
+            at: self.now.as_millisecond(),
+            kinds,
+            directives,
+            bodies,
+            note: format!("{sender} {last}"),
+        })
     }
 
     /// Writes the changes to the feed and commits. What comes back is durable, in order.
-    pub(crate) async fn commit(mut self, sender: Uuid) -> Result<Vec<Arc<wire::Change>>, Error> {
+    pub(crate) async fn commit(
+        mut self,
+        sender: Uuid,
+        session: &mut Session,
+    ) -> Result<Vec<Arc<wire::Change>>, Error> {
         if !self.changes.is_empty() {
-            self.write_changes(sender).await?;
+            let feed = self.feed(sender)?;
+            write_feed(&mut self.connection, feed).await?;
         }
-        self.tx.commit().await.map_err(Error::sql("commit"))?;
+        self.commit_written(session).await
+    }
+
+    /// Commits where the feed has been written already.
+    pub(crate) async fn commit_written(self, session: &mut Session) -> Result<Vec<Arc<wire::Change>>, Error> {
+        session.commit(self.connection).await?;
         Ok(self.changes)
     }
 
-    async fn write_changes(&mut self, sender: Uuid) -> Result<(), Error> {
-        let mut kinds = Vec::with_capacity(self.changes.len());
-        let mut directives = Vec::with_capacity(self.changes.len());
-        let mut bodies = Vec::with_capacity(self.changes.len());
-        for change in &self.changes {
-            let row = row(change)?;
-            kinds.push(row.kind.to_owned());
-            directives.push(row.directive_id);
-            bodies.push(row.body);
-        }
-        let first = signed(self.revision + 1) - signed(self.changes.len() as u64);
-        sqlx::query!(
-            "insert into change (revision, at, kind, directive_id, body)
-             select $1::bigint + n - 1, from_unix_ms($2::bigint), kind, directive_id, body
-             from unnest($3::text[], $4::uuid[], $5::bytea[]) with ordinality as c (kind, directive_id, body, n)",
-            first,
-            self.now.as_millisecond(),
-            &kinds,
-            &directives as &[Option<Uuid>],
-            &bodies,
-        )
-        .execute(&mut *self.tx)
-        .await
-        .map_err(Error::sql("write the change feed"))?;
-        sqlx::query!(
-            r#"with counted as (update revision set value = $1 returning value)
-               select pg_notify($2, $3)::text as "told" from counted"#,
-            signed(self.revision),
-            CHANNEL,
-            format!("{sender} {}", self.revision),
-        )
-        .fetch_one(&mut *self.tx)
-        .await
-        .map_err(Error::sql("count the revision"))?;
-        Ok(())
+    /// Ends without a trace.
+    pub(crate) async fn rollback(self, session: &mut Session) {
+        session.rollback(self.connection).await;
     }
+}
+
+async fn write_feed(connection: &mut PgConnection, feed: Feed) -> Result<(), Error> {
+    let Feed { first, last, at, kinds, directives, bodies, note } = feed;
+    sqlx::query!(
+        r#"with fed as (
+               insert into change (revision, at, kind, directive_id, body)
+               select $1::bigint + n - 1, from_unix_ms($2::bigint), kind, directive_id, body
+               from unnest($3::text[], $4::uuid[], $5::bytea[]) with ordinality as c (kind, directive_id, body, n)
+           ),
+           counted as (update revision set value = $6 returning value)
+           select pg_notify($7, $8)::text as "told" from counted"#,
+        first,
+        at,
+        &kinds,
+        &directives as &[Option<Uuid>],
+        &bodies,
+        last,
+        CHANNEL,
+        note,
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(Error::sql("write the change feed"))?;
+    Ok(())
 }
 
 /// What is stored of a change: a directive's immutable part is left out and joined on reading.

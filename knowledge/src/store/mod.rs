@@ -8,8 +8,10 @@ pub(crate) mod feedback;
 pub(crate) mod ledger;
 pub(crate) mod outcome;
 pub(crate) mod pause;
+pub(crate) mod record;
 pub(crate) mod resource;
 pub(crate) mod retained;
+pub(crate) mod session;
 pub(crate) mod snapshot;
 pub(crate) mod threshold;
 
@@ -20,6 +22,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 use crate::error::Error;
 
 pub(crate) use ledger::LedgerTx;
+pub(crate) use session::Session;
 
 /// What the readers of the ledger need.
 #[derive(Debug, Clone)]

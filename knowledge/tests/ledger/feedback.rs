@@ -7,7 +7,7 @@ use proto::wire::Snapshot;
 use std::time::Duration;
 
 fn signals(lab: &Lab, count: usize) -> Vec<FeedbackSignal> {
-    let directive = lab.ctx.uuid();
+    let (directive, now) = (lab.ctx.uuid(), lab.ctx.clock.now().as_millisecond());
     let one = |n: usize| FeedbackSignal {
         id: lab.ctx.uuid(),
         feedback_loop: FeedbackLoop::DecisionQuality,
@@ -15,7 +15,7 @@ fn signals(lab: &Lab, count: usize) -> Vec<FeedbackSignal> {
         directive_id: Some(directive),
         name: "promise_error_ratio".to_owned(),
         value: n as f64,
-        at: Timestamp::from_millisecond(1_700_000_000_000 + n as i64).unwrap(),
+        at: Timestamp::from_millisecond(now + n as i64).unwrap(),
     };
     (0..count).map(one).collect()
 }

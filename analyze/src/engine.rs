@@ -3,6 +3,7 @@
 
 mod declare;
 mod resource;
+mod review;
 mod signal;
 mod slots;
 
@@ -22,7 +23,6 @@ pub use slots::SlotRef;
 pub(crate) use resource::Resource;
 pub(crate) use signal::Signal;
 
-use crate::detect::ResidualDetector;
 use crate::detect::residual::Learned;
 use crate::learn::Settings;
 use crate::symptom::Transition;
@@ -53,7 +53,7 @@ pub enum Refusal {
     NotNewer,
     /// It is ahead of our clock.
     FromTheFuture,
-    /// It is not a number.
+    /// It is no number, or one so large that nothing can be reckoned with it.
     NotFinite,
     /// The batch does not say what interval a row stands for.
     NoInterval,
@@ -133,6 +133,8 @@ pub struct Shard {
     by_id: BTreeMap<ResourceId, u32>,
     changed: BTreeSet<usize>,
     eviction_at: Option<Timestamp>,
+    /// Versions of signals that were not heard of yet.
+    early: BTreeMap<String, Vec<Threshold>>,
 }
 
 impl Shard {
@@ -148,6 +150,7 @@ impl Shard {
             by_id: BTreeMap::new(),
             changed: BTreeSet::new(),
             eviction_at: None,
+            early: BTreeMap::new(),
         }
     }
 
@@ -201,25 +204,6 @@ impl Shard {
         }
         self.evict(now);
         judged
-    }
-
-    /// Follows what Knowledge says of a threshold; false if its signal is not known here or nothing changed.
-    pub fn review(&mut self, version: &Threshold) -> bool {
-        self.follow(version, |detector| detector.review(version))
-    }
-
-    /// Knowledge's answer to the recording of a version.
-    pub fn recorded(&mut self, sent: &Threshold, stored: &Threshold) -> bool {
-        self.follow(stored, |detector| detector.recorded(sent, stored))
-    }
-
-    fn follow(&mut self, version: &Threshold, change: impl FnOnce(&mut ResidualDetector) -> bool) -> bool {
-        let Some(place) = self.by_text.get(version.signal.to_string().as_str()) else { return false };
-        let changed = self.signals.follow(*place).is_some_and(|signal| change(&mut signal.detector));
-        if changed {
-            self.changed.insert(place.index as usize / BLOCK_SIGNALS);
-        }
-        changed
     }
 
     /// Signals whose text begins with `prefix` and comes after `after`, in order, at most `limit`.
@@ -279,7 +263,10 @@ impl Shard {
         Some(self.insert(text, Signal::new(descriptor, resource)))
     }
 
-    fn insert(&mut self, text: Box<str>, signal: Signal) -> SlotRef {
+    fn insert(&mut self, text: Box<str>, mut signal: Signal) -> SlotRef {
+        for version in self.early.remove(&*text).unwrap_or_default() {
+            signal.detector.review(&version);
+        }
         let (resource, name) = (signal.resource, signal.id.name().to_owned());
         let place = self.signals.insert(signal);
         self.by_text.insert(text, place);
@@ -397,4 +384,4 @@ impl Shard {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -49,7 +49,10 @@ fn body(shard: &Shard, number: usize) -> Vec<u8> {
     let signals: Vec<_> = signals.collect();
     writer.put(&(signals.len() as u32));
     signals.into_iter().for_each(|signal| signal.save(&mut writer));
-    writer.into_bytes()
+    let mut bytes = writer.into_bytes();
+    let sum = checksum(&bytes);
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes
 }
 
 /// Reads a block into the shard, all or nothing; tells how many signals it had.
@@ -59,6 +62,10 @@ fn body(shard: &Shard, number: usize) -> Vec<u8> {
 pub fn restore(shard: &mut Shard, format: u32, body: &[u8], now: Timestamp) -> Result<usize, Error> {
     if format != FORMAT {
         return Err(Error::Format(format));
+    }
+    let (body, sum) = body.split_last_chunk().ok_or(Damaged { at: body.len() })?;
+    if u64::from_le_bytes(*sum) != checksum(body) {
+        return Err(Damaged { at: body.len() }.into());
     }
     let mut reader = Reader::new(body);
     let resources =
@@ -70,6 +77,13 @@ pub fn restore(shard: &mut Shard, format: u32, body: &[u8], now: Timestamp) -> R
     }
     resources.into_iter().for_each(|resource| shard.adopt_resource(resource, now));
     Ok(signals.into_iter().map(|signal| shard.adopt_signal(signal, now)).filter(|taken| *taken).count())
+}
+
+/// FNV-1a: a block that was bent on its way must not be believed.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 fn count(reader: &mut Reader<'_>) -> Result<u32, Damaged> {

@@ -7,7 +7,7 @@ use proto::model::{Quality, SignalKind, Threshold, ThresholdState};
 
 use super::{Detector, Evidence, Reading};
 use crate::learn::threshold::Step;
-use crate::learn::{Level, Limits, Residuals, Settings, Versions, minimum_effect};
+use crate::learn::{Level, Limits, Residuals, Settings, Threshold as Version, Versions, minimum_effect};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// What a deviating sample counts when learning: an hour of them at 1 s weighs as much as 7 normal ones.
@@ -30,6 +30,8 @@ const REGIME_SAMPLES_MIN: u32 = 360;
 const REGIME_SAMPLES_MAX: u32 = 21_600;
 /// What was learned before counts this much then.
 const REGIME_FADE: f64 = 0.05;
+/// A version that Knowledge remembers is not used on a level of fewer samples than these; a person's absolute limits always are.
+const JUDGE_SAMPLES_MIN: u64 = 20;
 /// How often the range of the residuals is looked after: often while they are few, then every 256 samples.
 const RECENTRE_EARLY: u64 = 16;
 const RECENTRE_LATE: u64 = 256;
@@ -95,30 +97,29 @@ impl ResidualDetector {
     #[must_use]
     pub fn judge(&self, sample: Reading) -> Evidence {
         let Reading { value, quality, kind } = sample;
-        let Some(expected) = self.level.expected() else { return Evidence::default() };
-        let effect = minimum_effect(kind, expected);
-        let Some(threshold) = self.versions.in_force() else {
-            return Evidence { expected: Some(expected), ..Evidence::default() };
-        };
-        let (lower, upper) = threshold.band(expected, effect);
+        let band = self.band(kind);
+        let (Some(lower), Some(upper)) = (band.lower, band.upper) else { return band };
+        let expected = band.expected.unwrap_or(value);
         // A sum over some of the sources is low because the others are missing.
         let sums_some = quality == Quality::Partial && matches!(kind, SignalKind::Rate | SignalKind::Gauge);
         let deviating = value > upper || (value < lower && !sums_some);
         let room = if value >= expected { upper - expected } else { expected - lower };
-        let ratio = (value - expected).abs() / room.max(effect);
+        let ratio = (value - expected).abs() / room.max(minimum_effect(kind, expected));
         let score = ratio / (1.0 + ratio);
-        Evidence { score, expected: Some(expected), lower: Some(lower), upper: Some(upper), deviating }
+        Evidence { score, deviating, ..band }
     }
 
     /// The band that the next sample will meet.
     #[must_use]
     pub fn band(&self, kind: SignalKind) -> Evidence {
         let expected = self.level.expected();
-        let band = expected.zip(self.versions.in_force()).map(|(expected, threshold)| {
-            let (lower, upper) = threshold.band(expected, minimum_effect(kind, expected));
-            Evidence { lower: Some(lower), upper: Some(upper), ..Evidence::default() }
-        });
-        Evidence { expected, ..band.unwrap_or_default() }
+        let usable = |threshold: &&Version| threshold.is_absolute() || self.samples >= JUDGE_SAMPLES_MIN;
+        let Some(threshold) = self.versions.in_force().filter(usable) else {
+            return Evidence { expected, ..Evidence::default() };
+        };
+        let middle = expected.unwrap_or(0.0);
+        let (lower, upper) = threshold.band(middle, minimum_effect(kind, middle));
+        Evidence { expected, lower: Some(lower), upper: Some(upper), ..Evidence::default() }
     }
 
     /// Looks after the versions of the threshold; call it after each judged sample.
@@ -160,6 +161,11 @@ impl ResidualDetector {
         self.versions.review(version)
     }
 
+    /// Takes off a pin that Knowledge no longer knows of; true if there was one.
+    pub fn release(&mut self) -> bool {
+        self.versions.release()
+    }
+
     /// Knowledge's answer to our recording of a version; true if it changed anything.
     pub fn recorded(&mut self, sent: &Threshold, stored: &Threshold) -> bool {
         self.versions.recorded(sent, stored)
@@ -168,7 +174,7 @@ impl ResidualDetector {
     /// How the version in force was made; empty when there is none.
     #[must_use]
     pub fn method(&self) -> &'static str {
-        self.versions.in_force().map_or("", crate::learn::Threshold::method)
+        self.versions.in_force().map_or("", Version::method)
     }
 
     /// Samples learned from.

@@ -221,7 +221,10 @@ fn data_quality(moment: &Moment<'_>, before: Option<&DataQuality>) -> DataQualit
         (Some(reason), _) => (Quality::Unknown, reason.clone()),
         (None, Some(gap)) => {
             let none = gap.sources_seen == 0;
-            (if none { Quality::Unknown } else { Quality::Partial }, gap.reason.clone())
+            {
+                let reason = if gap.reason.is_empty() { "some sources do not answer" } else { &gap.reason };
+                (if none { Quality::Unknown } else { Quality::Partial }, reason.to_owned())
+            }
         }
         (None, None) => by_signals(signals),
     };

@@ -17,8 +17,8 @@ use crate::symptom::rules::{Judged, is_adverse};
 /// How far a sample may be ahead of our clock. More is a broken clock, which would block the signal until time catches up.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(30);
 
-/// Samples after which the level says what is usual, long before limits can be set.
-const LEVEL_SAMPLES_MIN: u64 = 10;
+/// Larger numbers measure nothing, and their squares would overflow.
+const VALUE_MAX: f64 = 1e150;
 
 /// One signal of a shard.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +77,7 @@ impl Signal {
     ) -> Result<Option<Learned>, Refusal> {
         let Sample { at, value, quality, handle: _ } = sample;
         self.check_time(at, now)?;
-        if value.is_some_and(|value| !value.is_finite()) {
+        if value.is_some_and(|value| !value.is_finite() || value.abs() > VALUE_MAX) {
             return Err(Refusal::NotFinite);
         }
         self.last_at = Some(at);
@@ -107,9 +107,7 @@ impl Signal {
 
     /// As it stands at a tick; without a sample at that tick it is unknown.
     pub(crate) fn judged(&self, at: Timestamp) -> Judged {
-        let level =
-            self.detector.band(self.kind).expected.filter(|_| self.detector.samples() >= LEVEL_SAMPLES_MIN);
-        Judged { glance: self.glance(Some(at)), crossings: self.crossings, level }
+        Judged { glance: self.glance(Some(at)), crossings: self.crossings }
     }
 
     /// As it stands in listings.

@@ -324,6 +324,8 @@ fn broken_rows_are_refused_with_their_reason() {
     let mut batch = plant.batch(&[("load", Some(1.0))]);
     batch.samples[0].value = Some(f64::NAN);
     assert_eq!(plant.send(batch).refused, BTreeMap::from([(Refusal::NotFinite, 1)]));
+    let batch = plant.batch(&[("load", Some(f64::MAX))]);
+    assert_eq!(plant.send(batch).refused, BTreeMap::from([(Refusal::NotFinite, 1)]));
     let batch = SampleBatch { interval: Duration::ZERO, ..plant.batch(&[("load", Some(1.0))]) };
     assert_eq!(plant.send(batch).refused, BTreeMap::from([(Refusal::NoInterval, 1)]));
     let mut other = Shard::new(ShardNumber::new(0).unwrap(), Settings::default());
@@ -333,15 +335,45 @@ fn broken_rows_are_refused_with_their_reason() {
 }
 
 #[test]
-fn steady_service_raises_no_symptom_for_hours() {
+fn steady_service_raises_no_symptom() {
     let mut plant = catalog();
     plant.promise(0.99);
-    for second in 0..4 * 3_600 {
+    for second in 0..3_600 {
         let assessment = plant.calm();
         let bad: Vec<_> =
             assessment.symptoms.iter().filter(|symptom| symptom.state == SymptomState::Open).collect();
         assert!(bad.is_empty(), "after {second} s: {bad:?}");
     }
+}
+
+/// Poisson arrivals on a cycle, queueing that grows with load, a few random failures, the slowest of few requests.
+#[test]
+fn lifelike_service_and_edge_raise_no_symptom_for_hours() {
+    let (mut service, mut calls) = (catalog(), edge());
+    service.promise(0.99);
+    for second in 0..5_400 {
+        let rate = 60.0 + 25.0 * (f64::from(second) / 5_400.0 * std::f64::consts::TAU).sin();
+        let n = (rate + rate.sqrt() * service.gauss()).round().max(1.0);
+        let busy = (n * 0.0725 / 16.0 * (1.0 + 0.05 * service.gauss())).clamp(0.0, 1.0);
+        let failed = (0..n as u32).filter(|_| service.noise.unit_f64() < 0.003).count() as f64;
+        let slowest = (0..n as u32).map(|_| 0.06 * (0.5 * service.gauss()).exp()).fold(0.0, f64::max);
+        let common =
+            [("load", Some(n)), ("error_ratio", Some(failed / n)), ("latency_p99_seconds", Some(slowest))];
+        let own =
+            [("ready_replicas", Some(2.0)), ("utilisation", Some(busy)), ("bad_ratio", Some(failed / n))];
+        for assessment in [service.tick(&[common.as_slice(), &own].concat()), calls.tick(&common)] {
+            assert_eq!(open(&assessment), [], "after {second} s: {:?}", assessment.symptoms);
+        }
+    }
+}
+
+#[test]
+fn a_trickle_of_failures_opens_dependency_in_seconds() {
+    let mut plant = edge();
+    let failed = |i: u32| if i.is_multiple_of(5) { 1.0 / 60.0 } else { 0.0 };
+    (0..600).for_each(|i| assert_eq!(open(&plant.edge(60.0, Some(failed(i)))), []));
+    let opened = (1..20).find(|_| open(&plant.edge(60.0, Some(0.08))).contains(&SymptomKind::Dependency));
+    assert!(opened.is_some_and(|ticks| ticks <= 3), "{opened:?}");
 }
 
 #[test]

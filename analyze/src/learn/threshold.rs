@@ -40,6 +40,12 @@ pub struct Threshold {
 }
 
 impl Threshold {
+    /// Whether it needs no expected value.
+    #[must_use]
+    pub fn is_absolute(&self) -> bool {
+        self.pinned_lower.is_some() && self.pinned_upper.is_some()
+    }
+
     /// How it was made.
     #[must_use]
     pub fn method(&self) -> &'static str {
@@ -48,6 +54,12 @@ impl Threshold {
             Self { heavy: true, .. } => METHOD_HEAVY,
             _ => METHOD,
         }
+    }
+
+    /// The same limits, held by nobody: any version that comes replaces them.
+    fn released(&self) -> Self {
+        let (pinned, pinned_lower, pinned_upper) = (false, None, None);
+        Self { generation: 0, pinned, pinned_lower, pinned_upper, ..*self }
     }
 
     /// The band around an expected value. What a person gave stands as given; what was learned leaves room for `effect`.
@@ -202,10 +214,8 @@ impl Versions {
             }
             // A pin that was taken off. Its limits stay until the version that follows it comes, as a change of its own.
             ThresholdState::Superseded => {
-                if let Some(current) = self.in_force.as_mut().filter(|current| is_in_force && current.pinned)
-                {
-                    let (pinned, pinned_lower, pinned_upper) = (false, None, None);
-                    *current = Threshold { generation: 0, pinned, pinned_lower, pinned_upper, ..*current };
+                if is_in_force {
+                    self.release();
                 }
             }
             ThresholdState::Learning => {}
@@ -222,6 +232,17 @@ impl Versions {
         self.step_back_if(stored.state == ThresholdState::Superseded);
         self.review(stored);
         true
+    }
+
+    /// Takes off a pin that Knowledge no longer knows of; true if there was one.
+    pub fn release(&mut self) -> bool {
+        match &mut self.in_force {
+            Some(current) if current.pinned => {
+                *current = current.released();
+                true
+            }
+            _ => false,
+        }
     }
 
     fn put_in_force(&mut self, version: &model::Threshold) {

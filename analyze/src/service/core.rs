@@ -1,6 +1,6 @@
 //! The shards behind their locks, and what goes out of them: assessments to the board, versions to the recorder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chassis::{Context, IdGenerator, SharedClock};
@@ -109,6 +109,11 @@ impl Core {
     /// Follows Knowledge's answer to the recording of a version.
     pub(super) fn recorded(&self, sent: &Threshold, stored: &Threshold) {
         self.with(stored.signal.resource.shard(), |owned| owned.shard.recorded(sent, stored));
+    }
+
+    /// Takes off every pin but these signals'.
+    pub(super) fn release_pins(&self, pinned: &BTreeSet<String>) {
+        self.numbers().for_each(|number| self.with(number, |owned| owned.shard.release_pins(pinned)));
     }
 
     pub(super) fn declare_all(&self, declared: &BTreeMap<ResourceId, Promise>) {

@@ -1,9 +1,9 @@
 //! What is read from Knowledge: saved blocks and thresholds once, declarations and reviews for as long as it answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::client::{ChangeEvent, Error, Knowledge};
-use proto::model::{Declared, DeclaredKind, DeclaredSpec, Objective, ResourceId};
+use proto::model::{Declared, DeclaredKind, DeclaredSpec, Objective, ResourceId, ThresholdState};
 use tokio::sync::watch;
 
 use super::core::{Core, key_prefix};
@@ -56,14 +56,22 @@ async fn restore(core: &Core, knowledge: &Knowledge) -> Result<(), Error> {
 
 /// Reads every version in force or waiting; gives back the revision of the first page.
 async fn read_thresholds(core: &Core, knowledge: &Knowledge) -> Result<u64, Error> {
-    let (mut after, mut revision) = (String::new(), None);
+    let (mut after, mut revision, mut pinned) = (String::new(), None, BTreeSet::new());
     loop {
         let page = knowledge.list_thresholds("", true, &after).await?;
-        page.thresholds.iter().for_each(|version| core.review(version));
+        for version in &page.thresholds {
+            core.review(version);
+            if version.state == ThresholdState::Pinned {
+                pinned.insert(version.signal.to_string());
+            }
+        }
         let revision = *revision.get_or_insert(page.revision);
         match page.thresholds.last() {
             Some(last) if page.more => after = last.signal.to_string(),
-            _ => return Ok(revision),
+            _ => {
+                core.release_pins(&pinned);
+                return Ok(revision);
+            }
         }
     }
 }

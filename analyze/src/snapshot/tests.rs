@@ -108,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_bytes_are_refused_and_never_panic(cut in 0_usize..4_000, flip in 0_usize..4_000, bits in 1_u8..) {
+    fn damaged_bytes_are_refused(cut in 0_usize..4_000, flip in 0_usize..4_000, bits in 1_u8..) {
         let (mut original, mut ids) = (declared(), IdGenerator::from_seed(3));
         run(&mut original, &mut ids, 0, &[[Some(100.0), Some(2.0), Some(0.5), Some(0.0), Some(0.0)]; 70]);
         let body = changed(&mut original).remove(0).body;
@@ -116,8 +116,7 @@ proptest! {
         let mut bent = body;
         let place = flip % bent.len();
         bent[place] ^= bits;
-        // A changed number may well be another valid number; it must only never break the reader.
-        let _ = restore(&mut shard(), FORMAT, &bent, at(0));
+        prop_assert!(restore(&mut shard(), FORMAT, &bent, at(0)).is_err());
     }
 }
 
@@ -156,7 +155,7 @@ fn what_was_learned_before_restoring_is_kept_where_it_is_more() {
 }
 
 #[test]
-fn a_signal_takes_less_than_four_kibibytes() {
+fn a_signal_takes_less_than_two_kibibytes_hot_and_little_more_than_one_saved() {
     let (mut original, mut ids) = (declared(), IdGenerator::from_seed(3));
     let noisy: Vec<_> = (0..5_000).map(|_| std::array::from_fn(|_| Some(1.0 + ids.unit_f64()))).collect();
     run(&mut original, &mut ids, 0, &noisy);

@@ -29,8 +29,6 @@ pub struct Judged {
     pub glance: SignalGlance,
     /// Which of the last four known samples crossed a threshold for the worse; the lowest bit is the newest.
     pub crossings: u8,
-    /// What is usual, as far as a few samples can tell; also while learning.
-    pub level: Option<f64>,
 }
 
 /// A resource at one tick.

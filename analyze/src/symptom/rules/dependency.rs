@@ -1,6 +1,6 @@
 //! DEPENDENCY: calls along an edge fail, or take far longer than they used to.
 
-use proto::model::SignalGlance;
+use proto::model::{SignalGlance, ThresholdState};
 
 use super::{Judged, View, percent};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
@@ -17,6 +17,10 @@ const SLOW_FACTOR: f64 = 3.0;
 const SLOW_CALLS_MIN: f64 = 5.0;
 /// in two ticks in a row.
 const SLOW_STEP: f64 = 0.5;
+/// Ticks after which a call counts 1/e when telling how often calls usually fail: an hour at 1 s.
+const USUAL_TICKS: f64 = 3_600.0;
+/// Calls before that is told to people.
+const USUAL_CALLS_MIN: f64 = 100.0;
 /// After this many ticks without any call there is nothing left to be wrong.
 const SILENT_TICKS_MAX: u32 = 60;
 
@@ -27,12 +31,31 @@ pub(super) struct State {
     silent: u32,
     /// Calls and failures, newest first.
     recent: [Calls; RECENT_TICKS],
+    /// Calls and failures of quiet times, fading.
+    usual: Calls,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Calls {
     total: f64,
     failed: f64,
+}
+
+impl Calls {
+    fn add(&mut self, other: Self) {
+        self.total += other.total;
+        self.failed += other.failed;
+    }
+
+    fn fade(&mut self, share: f64) {
+        self.total *= share;
+        self.failed *= share;
+    }
+
+    /// 0 without calls.
+    fn ratio(&self) -> f64 {
+        if self.total > 0.0 { self.failed / self.total } else { 0.0 }
+    }
 }
 
 impl State {
@@ -61,11 +84,17 @@ impl State {
     fn failing(&mut self, view: &View<'_>, errors: &Judged, ratio: f64, calls: f64) -> f64 {
         self.recent.rotate_right(1);
         self.recent[0] = Calls { total: calls, failed: calls * ratio };
-        // Within its threshold, also one that a person pinned, it is no more than usual.
-        let usual = errors.glance.upper.is_some_and(|upper| ratio <= upper);
-        let failed = if usual { 0.0 } else { calls * ratio };
-        let hypotheses = Hypotheses::baseline(errors.level.unwrap_or(0.0));
-        self.test.observe(calls, failed, &hypotheses, view.threshold)
+        // Within what a person pinned, it is as it should be.
+        let pinned = errors.glance.threshold_state == ThresholdState::Pinned;
+        let tolerated = pinned && errors.glance.upper.is_some_and(|upper| ratio <= upper);
+        let failed = if tolerated { 0.0 } else { calls * ratio };
+        let level =
+            self.test.observe(calls, failed, &Hypotheses::baseline(self.usual.ratio()), view.threshold);
+        if level < SUSPECT_LEVEL {
+            self.usual.fade(1.0 - 1.0 / USUAL_TICKS);
+            self.usual.add(self.recent[0]);
+        }
+        level
     }
 
     fn slow(&mut self, view: &View<'_>, calls: f64) -> f64 {
@@ -80,22 +109,21 @@ impl State {
     }
 
     fn recent(&self) -> Calls {
-        self.recent.iter().fold(Calls::default(), |sum, calls| Calls {
-            total: sum.total + calls.total,
-            failed: sum.failed + calls.failed,
-        })
+        let mut recent = Calls::default();
+        self.recent.iter().for_each(|calls| recent.add(*calls));
+        recent
     }
 
     fn is_well(&self, errors: &Judged) -> bool {
-        let Calls { total, failed } = self.recent();
-        let normal = errors.glance.upper.or(errors.level).unwrap_or(0.0);
-        failed <= normal.max(WELL_RATIO) * total
+        let pinned = errors.glance.upper.filter(|_| errors.glance.threshold_state == ThresholdState::Pinned);
+        let normal = Hypotheses::baseline(self.usual.ratio()).normal;
+        self.recent().ratio() <= normal.max(WELL_RATIO).max(pinned.unwrap_or(0.0))
     }
 
     fn failure(&self, view: &View<'_>, ratio: f64, level: f64) -> Trouble {
         let Calls { total, failed } = self.recent();
-        let usual = view.glance("error_ratio").and_then(|errors| errors.expected);
-        let usual = usual.map_or(String::new(), |share| format!(", normally {}", percent(share)));
+        let known = self.usual.total >= USUAL_CALLS_MIN;
+        let usual = if known { format!(", usually {}", percent(self.usual.ratio())) } else { String::new() };
         Trouble {
             level,
             burn: ratio / view.allowed,
@@ -118,7 +146,7 @@ fn slowness(view: &View<'_>, latency: &SignalGlance, calls: f64, level: f64) -> 
         burn: 0.01 / view.allowed,
         confidence: level,
         text: format!(
-            "the slowest of {calls:.0} calls {} took {:.0} ms, normally {:.0} ms",
+            "the slowest of {calls:.0} calls {} took {:.0} ms, usually {:.0} ms",
             ends(view),
             1e3 * value,
             1e3 * expected
@@ -146,13 +174,14 @@ impl Stored for Calls {
 
 impl Stored for State {
     fn save(&self, writer: &mut Writer) {
-        writer.put(&self.test).put(&self.slow).put(&self.silent).list(&self.recent);
+        let Self { test, slow, silent, recent, usual } = self;
+        writer.put(test).put(slow).put(silent).list(recent).put(usual);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         let (test, slow, silent) = (reader.get()?, reader.get()?, reader.get()?);
         let recent: Vec<Calls> = reader.list()?;
         let recent = recent.try_into().map_err(|_| reader.damaged())?;
-        Ok(Self { test, slow, silent, recent })
+        Ok(Self { test, slow, silent, recent, usual: reader.get()? })
     }
 }

@@ -297,7 +297,10 @@ impl Engine {
         let Some(entry) = self.entries.get(&id) else { return };
         let (state, directive) = (entry.life.state(), entry.life.directive().clone());
         match state {
-            _ if state.deliverable() => self.offer(id),
+            _ if state.deliverable() => {
+                self.replace_older(id, now);
+                self.offer(id);
+            }
             DirectiveState::Applied | DirectiveState::Verifying => {
                 self.happen(id, now, Event::Watched);
                 self.offer(id);

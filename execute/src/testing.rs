@@ -3,7 +3,7 @@
 mod analyze;
 mod knowledge;
 mod stage;
-mod store;
+pub(crate) mod store;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use proto::model::{
-    Assessment, Directive, ExpectedEffect, MeasuredEffect, OutcomeResult, Quality, ResourceId,
+    Assessment, Directive, ExpectedEffect, Generation, MeasuredEffect, OutcomeResult, Quality, ResourceId,
 };
 
 use crate::moment::{between, later};
@@ -143,6 +143,19 @@ impl Verification {
         } else {
             self.judgement(OutcomeResult::Verified, kept(&self.promises))
         })
+    }
+
+    /// The verdict when a newer change comes before the end: by what was seen so far, and never success without having seen
+    /// every promise kept.
+    pub fn replaced(&self, newer: Generation) -> Judgement {
+        let kept_so_far =
+            !self.promises.is_empty() && self.promises.iter().all(|promise| promise.kept_in_a_row > 0);
+        if kept_so_far {
+            let text = format!("{}, until generation {newer} replaced it", kept(&self.promises));
+            return self.judgement(OutcomeResult::Verified, text);
+        }
+        let text = format!("generation {newer} replaced it before its promise could be judged");
+        self.judgement(OutcomeResult::Unknown, text)
     }
 
     /// A directive without promises: an undo promises only itself, and the actuator has confirmed it; of anything else

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use proto::model::{Assessment, DirectiveState, MeasuredEffect, Outcome, OutcomeResult};
+use proto::model::{Assessment, DirectiveState, Generation, MeasuredEffect, Outcome, OutcomeResult};
 use uuid::Uuid;
 
 use super::{ASSESSMENTS_MAX, Engine, Output};
@@ -53,12 +53,42 @@ impl Engine {
             Some((undo, _)) => return self.give_up_on(id, undo, OutcomeResult::Unknown, now),
         }
         let verification = Verification::new(directive, applied_at);
+        if let Some(newer) = self.replaced_by(id) {
+            return self.judged(id, verification.replaced(newer), now);
+        }
         let resources: Vec<_> = verification.resources().into_iter().cloned().collect();
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.verification = Some(verification);
         }
         self.watch(id, resources);
         self.check_verification(id, now);
+    }
+
+    /// A newer change is on its way: what is measured from now on is its work too, so those before it are judged by what was
+    /// seen until now.
+    pub(super) fn replace_older(&mut self, id: Uuid, now: Timestamp) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let (directive, generation) = (entry.life.directive().clone(), entry.life.directive().generation);
+        let place = (directive.resource.clone(), directive.kind());
+        let Some(chain) = self.chains.get(&place) else { return };
+        let older: Vec<_> = chain.directives.range(..generation).map(|(_, older)| *older).collect();
+        for older in older.into_iter().filter(|older| directive.undo_of != Some(*older)) {
+            let verification = self.entries.get(&older).and_then(|entry| entry.verification.as_ref());
+            if let Some(judgement) = verification.map(|one| one.replaced(generation)) {
+                self.judged(older, judgement, now);
+            }
+        }
+    }
+
+    /// The newer change, other than its own undo, that is on its way or made.
+    fn replaced_by(&self, id: Uuid) -> Option<Generation> {
+        let directive = self.entries.get(&id)?.life.directive();
+        let chain = self.chains.get(&(directive.resource.clone(), directive.kind()))?;
+        chain.directives.range(directive.generation.next()..).map(|(_, newer)| newer).find_map(|newer| {
+            let life = &self.entries.get(newer)?.life;
+            let stands = life.state().deliverable() || life.state().in_effect();
+            (stands && life.directive().undo_of != Some(id)).then(|| life.directive().generation)
+        })
     }
 
     /// Judges a directive whose window is over.

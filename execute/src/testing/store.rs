@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::registry::ActuatorKey;
 
 #[derive(Debug, Clone)]
-pub(super) struct Leased {
+pub(crate) struct Leased {
     pub spec: ActuatorSpec,
     pub lease: Lease,
     pub ends: Duration,
@@ -23,7 +23,7 @@ pub(super) struct Leased {
 }
 
 #[derive(Debug)]
-pub(super) struct Store {
+pub(crate) struct Store {
     pub revision: u64,
     pub directives: BTreeMap<Uuid, DirectiveRecord>,
     /// Every change, oldest first: who changed.
@@ -185,6 +185,6 @@ impl Store {
     }
 }
 
-pub(super) fn without_history(record: DirectiveRecord) -> DirectiveRecord {
+pub(crate) fn without_history(record: DirectiveRecord) -> DirectiveRecord {
     DirectiveRecord { history: Vec::new(), ..record }
 }

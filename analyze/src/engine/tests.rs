@@ -187,6 +187,16 @@ fn busy_workers_open_saturation_without_any_learned_capacity() {
 }
 
 #[test]
+fn saturation_ends_also_where_a_policy_aims_high() {
+    let mut plant = catalog();
+    (0..5).for_each(|_| _ = plant.service(500.0, 2.0, 0.97, 0.0));
+    let steady =
+        |plant: &mut Plant| open(&plant.service(500.0, 3.0, 0.82, 0.0)).contains(&SymptomKind::Saturation);
+    assert!((0..30).all(|_| steady(&mut plant)), "not at once: it may rise again");
+    assert!((0..10).any(|_| !steady(&mut plant)));
+}
+
+#[test]
 fn bad_second_opens_objective_at_once_and_counts_in_the_budget() {
     let mut plant = catalog();
     plant.promise(0.99);

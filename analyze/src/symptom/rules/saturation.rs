@@ -9,9 +9,11 @@ const BUSY: f64 = 0.85;
 /// that is far too high,
 const VERY_BUSY: f64 = 0.9;
 /// and that is fine again.
-const CALM: f64 = 0.7;
+const CALM: f64 = 0.8;
 /// Load over capacity that is fine again.
-const CALM_LOAD: f64 = 0.8;
+const CALM_LOAD: f64 = 0.85;
+/// A policy may aim at a utilisation between fine and too high: half a minute of it at 1 s is fine as well.
+const BETWEEN_TICKS_MAX: u32 = 30;
 /// What a tick of each adds: four, two and three of them open.
 const BUSY_STEP: f64 = 0.25;
 const VERY_BUSY_STEP: f64 = 0.5;
@@ -22,6 +24,7 @@ const SURE: f64 = 2.0;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct State {
     level: f64,
+    between: u32,
 }
 
 impl State {
@@ -47,9 +50,14 @@ impl State {
         let step = if sure { 1.0 } else { f64::max(busy, full) };
         if step == 0.0 {
             let calm = utilisation.is_none_or(|busy| busy < CALM) && fill.is_none_or(|fill| fill < CALM_LOAD);
-            self.level = if calm { 0.0 } else { self.level };
-            return if calm { Finding::Clear } else { Finding::Between };
+            self.between = if calm { 0 } else { self.between.saturating_add(1) };
+            if !calm && self.between <= BETWEEN_TICKS_MAX {
+                return Finding::Between;
+            }
+            self.level = 0.0;
+            return Finding::Clear;
         }
+        self.between = 0;
         self.level = (self.level + step).min(1.0);
         if self.level < SUSPECT_LEVEL {
             return Finding::Between;
@@ -77,10 +85,10 @@ fn text(load: Option<f64>, ready: Option<f64>, capacity: Option<f64>, utilisatio
 
 impl Stored for State {
     fn save(&self, writer: &mut Writer) {
-        writer.put(&self.level);
+        writer.put(&self.level).put(&self.between);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
-        Ok(Self { level: reader.get()? })
+        Ok(Self { level: reader.get()?, between: reader.get()? })
     }
 }

@@ -97,7 +97,17 @@ impl Line {
 
     /// The directive that the next one must wait for.
     pub fn under_way(&self) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.state.under_way())
+        self.under_way_all().next()
+    }
+
+    /// The directive that this candidate must wait for: one that only awaits its verdict holds up reductions alone.
+    pub fn holds_up(&self, reduces: bool) -> Option<&Entry> {
+        self.under_way_all().find(|entry| reduces || !entry.state.settling())
+    }
+
+    /// All that are between acceptance and verdict, newest first.
+    pub fn under_way_all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.state.under_way())
     }
 
     /// The newest change that stands, or of which nobody can tell that it does not.
@@ -106,10 +116,10 @@ impl Line {
         self.entries.iter().filter(stands).max_by_key(|entry| entry.generation)
     }
 
-    /// Advice that says the same and still holds.
-    pub fn same_advice(&self, action: &Action, now: Timestamp) -> Option<&Entry> {
-        let advice = |entry: &&Entry| entry.state == DirectiveState::Proposed && entry.expires_at > now;
-        self.entries.iter().filter(advice).find(|entry| entry.action == *action)
+    /// Advice that still holds, newest first.
+    pub fn advice(&self, now: Timestamp) -> impl Iterator<Item = &Entry> {
+        let holds = move |entry: &&Entry| entry.state == DirectiveState::Proposed && entry.expires_at > now;
+        self.entries.iter().filter(holds)
     }
 
     /// The newest directive that was applied, of those that `of` selects, and when.
@@ -269,10 +279,8 @@ mod tests {
         let mut advice = scale_record(1, 2, 3, Proposed, 10);
         advice.directive.generation = Generation(0);
         let line = line(&[advice]);
-        let same = Action::Scale { replicas: 3 };
-        assert!(line.same_advice(&same, at(11)).is_some());
-        assert!(line.same_advice(&same, at(10 + 30)).is_none());
-        assert!(line.same_advice(&Action::Scale { replicas: 4 }, at(11)).is_none());
+        assert_eq!(line.advice(at(11)).count(), 1);
+        assert_eq!(line.advice(at(10 + 30)).count(), 0);
     }
 
     #[test]

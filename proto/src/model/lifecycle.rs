@@ -82,9 +82,16 @@ impl DirectiveState {
         if self.successors().contains(&to) { Ok(to) } else { Err(InvalidTransition { from: self, to }) }
     }
 
-    /// Between acceptance and verdict: another directive for the same resource and kind must wait.
+    /// Between acceptance and verdict: another directive for the same resource and kind must wait, unless this one is only
+    /// settling and the other reduces nothing.
     pub fn under_way(self) -> bool {
         matches!(self, AwaitingApproval | Issued | Delivered | Accepted | Applied | Verifying)
+    }
+
+    /// Made, and its promise is still being watched. A change that takes nothing away need not wait for the verdict: load that
+    /// goes on rising is not made to wait until the last scale-out is judged.
+    pub fn settling(self) -> bool {
+        matches!(self, Applied | Verifying)
     }
 
     /// Sent or to be sent, and the actuator has not given its last word.

@@ -106,7 +106,12 @@ fn ledger(directive: &Directive, input: &PlanInput<'_>, faults: &mut Faults) {
         "its parent is not the current generation",
     );
     faults.require(directive.generation == Generation(0), "it has a generation before it was accepted");
-    faults.require(line.under_way().is_none() && !line.proposing(), "another directive is under way");
+    // One that was made and only awaits its verdict holds up nothing but reductions.
+    let waits = line.under_way_all().any(|entry| {
+        let made = matches!(entry.state, DirectiveState::Applied | DirectiveState::Verifying);
+        directive.reduces || !made
+    });
+    faults.require(!waits && !line.proposing(), "another directive is under way");
 }
 
 /// Anything that takes away needs whole, fresh data now and at delivery, and stays within the blast radius.

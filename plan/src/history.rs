@@ -20,8 +20,12 @@ const ESTIMATES_MAX: usize = 9;
 const PROPORTIONAL: std::ops::RangeInclusive<f64> = 0.1..=0.9;
 /// A trend counts only when load rose by this share of where it began ...
 const TREND_RISE_MIN: f64 = 0.1;
-/// ... and by this many robust scales of the load signal (a normal signal does so by chance in 1 of 700 windows).
-const TREND_SCALES_MIN: f64 = 3.0;
+/// ... and by this many standard deviations of what noise alone would do, which chance reaches once in 30,000 windows, ...
+const TREND_DEVIATIONS_MIN: f64 = 4.0;
+/// ... while at most one of the increments falls: after a jump, noise falls as often as it rises.
+const FALLS_MAX: usize = 1;
+/// The rise is measured between the means of the first and the last points.
+const THIRD: usize = 3;
 
 /// What is remembered of a service's load.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -32,6 +36,7 @@ pub struct History {
     scale: f64,
     last: Option<Timestamp>,
     unbroken_since: Option<Timestamp>,
+    ready: Option<(u32, Timestamp)>,
 }
 
 impl History {
@@ -43,6 +48,11 @@ impl History {
         }
         let gap = self.last.is_some_and(|last| distance(at, last) > stale_after(assessment));
         self.last = Some(at);
+        if let Some(ready) =
+            ready_replicas(assessment).filter(|now| self.ready.is_none_or(|(known, _)| known != *now))
+        {
+            self.ready = Some((ready, at));
+        }
         let Some(load) = value(assessment, "load").filter(|_| is_whole(assessment)) else {
             return self.break_off();
         };
@@ -86,6 +96,12 @@ impl History {
         since.and_then(|watched| Duration::try_from(watched).ok()).unwrap_or_default()
     }
 
+    /// For how long the number of ready replicas has stood as it is.
+    pub fn ready_unchanged(&self, now: Timestamp) -> Duration {
+        let unchanged = self.ready.map(|(_, since)| now.duration_since(since));
+        unchanged.and_then(|unchanged| Duration::try_from(unchanged).ok()).unwrap_or_default()
+    }
+
     /// The largest load in the window before `now`; a bucket that reaches into it counts whole.
     pub fn maximum(&self, window: Duration, now: Timestamp) -> Option<f64> {
         let window = SignedDuration::try_from(window.min(WINDOW_MAX)).unwrap_or(SignedDuration::ZERO);
@@ -94,18 +110,30 @@ impl History {
     }
 
     /// Load growth per second, when it is a ramp and no jump or noise: the median of the last increments, which one jump does
-    /// not move, provided that the whole rise stands out. Never negative: falling load is left to the window's maximum.
+    /// not move, provided that nearly all of them rise and that the whole rise stands out. Never negative: falling load is left
+    /// to the window's maximum.
     pub fn growth_per_second(&self) -> f64 {
-        let (Some(first), Some(last)) = (self.recent.front(), self.recent.back()) else { return 0.0 };
-        let rise = last.1 - first.1;
-        if self.recent.len() < RECENT_MAX
-            || rise < (TREND_RISE_MIN * first.1).max(TREND_SCALES_MIN * self.scale)
-        {
+        if self.recent.len() < RECENT_MAX {
             return 0.0;
         }
+        let loads: Vec<f64> = self.recent.iter().map(|(_, load)| *load).collect();
+        let (first, last) = (mean(&loads[..THIRD]), mean(&loads[loads.len() - THIRD..]));
+        let chance = TREND_DEVIATIONS_MIN * self.noise(first) * (2.0 / THIRD as f64).sqrt();
         let pairs = self.recent.iter().zip(self.recent.iter().skip(1));
-        let rates = pairs.map(|(a, b)| (b.1 - a.1) / b.0.duration_since(a.0).as_secs_f64());
-        median(rates.filter(|rate| rate.is_finite()).collect()).unwrap_or(0.0).max(0.0)
+        let rates: Vec<f64> = pairs.map(|(a, b)| (b.1 - a.1) / distance(b.0, a.0).as_secs_f64()).collect();
+        let falls = rates.iter().filter(|rate| **rate <= 0.0).count();
+        if last - first < (TREND_RISE_MIN * first).max(chance) || falls > FALLS_MAX {
+            return 0.0;
+        }
+        median(rates.into_iter().filter(|rate| rate.is_finite()).collect()).unwrap_or(0.0).max(0.0)
+    }
+
+    /// The noise of one point: as learned, and at least that of arrivals at random.
+    fn noise(&self, load: f64) -> f64 {
+        let steps =
+            self.recent.iter().zip(self.recent.iter().skip(1)).map(|(a, b)| distance(b.0, a.0).as_secs_f64());
+        let interval = steps.reduce(f64::max).unwrap_or(1.0).max(f64::MIN_POSITIVE);
+        self.scale.max((load / interval).sqrt())
     }
 
     /// Load per replica at full utilisation, as seen lately while load and busy time were proportional.
@@ -137,6 +165,10 @@ fn push<T>(queue: &mut VecDeque<T>, item: T, limit: usize) {
         queue.pop_front();
     }
     queue.push_back(item);
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {

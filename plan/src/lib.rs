@@ -25,6 +25,8 @@ mod metrics;
 pub mod service;
 
 #[cfg(test)]
+mod closed_loop;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod properties;

@@ -2,7 +2,7 @@
 
 use super::{Candidate, Hold, Survey, demand::Demand};
 use crate::{
-    data::{Data, count, interval, number, percent, ready_replicas, seconds, value},
+    data::{Data, count, distance, interval, number, percent, ready_replicas, seconds, value},
     effects::{allowed_bad_ratio, at_most_bad, cured, exactly_ready, overload, persistence, upper_end},
     input::PlanInput,
     score::Cost,
@@ -15,8 +15,9 @@ use std::time::Duration;
 
 /// A need within this share above what runs is noise (the tolerance of Kubernetes' HPA), unless the service is in trouble.
 const TOLERANCE: f64 = 0.1;
-/// Replicas that were asked for and are not ready after this long are asked for again: starting takes seconds.
-const RESTATE_AFTER: Duration = Duration::from_secs(60);
+/// Replicas that were asked for and have been missing for this long are asked for again: starting takes seconds, and a
+/// supervisor that starts a crashed one again needs no help.
+const RESTATE_AFTER: Duration = Duration::from_secs(30);
 
 /// How many replicas there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,8 @@ pub fn survey(input: &PlanInput<'_>, policy: &PolicySpec, data: &Data<'_>, now: 
     let Some(demand) = Demand::of(input, scale, seen, now) else {
         return Survey::nothing("nothing is changed: the load is unknown");
     };
-    let wanted = wanted(&demand, scale, replicas);
+    let settled = input.scale_line.under_way().is_none();
+    let wanted = wanted(&demand, scale, replicas, settled);
     let lasting = demand.lasting_need.map_or(replicas.current, rounded_up);
     let lasting = lasting.clamp(scale.minimum_replicas, scale.maximum_replicas);
     let needed = if wanted > replicas.current {
@@ -102,15 +104,17 @@ fn rounded_up(need: f64) -> u32 {
     count((need - 1e-6).ceil())
 }
 
-/// Replicas for what comes, or the current ones when nothing more is needed.
-fn wanted(demand: &Demand, policy: &ScalePolicy, replicas: Replicas) -> u32 {
+/// Replicas for what comes, or the current ones when nothing more is needed. What the last change does is seen only once it
+/// has settled: until then only load speaks, not trouble, which outlives its cause.
+fn wanted(demand: &Demand, policy: &ScalePolicy, replicas: Replicas, settled: bool) -> u32 {
     let current = replicas.current;
-    let pressed = (demand.saturated || demand.violated) && demand.explained.is_none();
+    let curable = settled && demand.explained.is_none();
+    let pressed = (demand.saturated || demand.violated) && curable;
     let need = demand.need.unwrap_or(0.0);
     let tolerated = f64::from(current) * if pressed { 1.0 } else { 1.0 + TOLERANCE };
     let by_load = if need > tolerated { rounded_up(need) } else { 0 };
     // With every worker busy and the objective missed, whatever the arithmetic says is too little.
-    let forced = demand.busy && demand.violated && demand.explained.is_none();
+    let forced = demand.busy && demand.violated && curable;
     let by_trouble = if forced { current.saturating_add(1) } else { 0 };
     by_load.max(by_trouble).max(current).max(policy.minimum_replicas)
 }
@@ -152,11 +156,12 @@ impl Basis<'_> {
         self.input.history.covers(self.policy.cooldown_down, now)
     }
 
-    /// Replicas that were asked for long ago, are needed, and are not there.
+    /// Replicas that were asked for long ago, are needed, and have not been there for long.
     fn is_overdue(&self, now: Timestamp) -> bool {
         let Replicas { ready, current } = self.replicas;
         let asked = self.input.scale_line.in_effect().filter(|_| asked_for(self.input) == Some(current));
-        let waited = asked.is_some_and(|entry| crate::data::distance(now, entry.changed_at) >= RESTATE_AFTER);
+        let waited = asked.is_some_and(|entry| distance(now, entry.changed_at) >= RESTATE_AFTER)
+            && self.input.history.ready_unchanged(now) >= RESTATE_AFTER;
         let in_bounds = (self.policy.minimum_replicas..=self.policy.maximum_replicas).contains(&current);
         ready < current && waited && in_bounds && self.demand.need.is_some_and(|need| need > f64::from(ready))
     }

@@ -7,11 +7,13 @@ use crate::{
     ledger::{Entry, Line},
 };
 use jiff::Timestamp;
-use proto::model::{Action, ScalePolicy};
+use proto::model::{Action, AutonomyLevel, ScalePolicy};
 use std::time::Duration;
 
 /// A change that did harm is not tried again before this: five verification windows, by which time the world differs.
 const AFTER_UNDO: Duration = Duration::from_secs(5 * 60);
+/// One piece of advice per line in this time, however the need changes.
+const AFTER_ADVICE: Duration = Duration::from_secs(30);
 /// First wait after a directive that came to nothing; doubled for each further one in a row.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// 5 s doubled six times; later tries come every five minutes, and a person has been shown the failures.
@@ -19,7 +21,12 @@ const AFTER_FAILURES_MAX: Duration = Duration::from_secs(5 * 60);
 
 pub(super) fn check(candidate: &Candidate, situation: &Situation<'_>) -> Verdict {
     let (line, now) = (situation.line, situation.now);
-    let waits = [after_change(candidate, situation), after_failures(line), after_undo(candidate, line)];
+    let waits = [
+        after_change(candidate, situation),
+        after_advice(situation),
+        after_failures(line),
+        after_undo(candidate, line),
+    ];
     let longest = waits.into_iter().flatten().max_by_key(|(since, wait, _)| left(*since, *wait, now));
     match longest.map(|(since, wait, reason)| (left(since, wait, now), reason)) {
         Some((left, reason)) if left > Duration::ZERO => {
@@ -58,6 +65,13 @@ fn after_scaling(reduces: bool, policy: &ScalePolicy, line: &Line) -> Option<Wai
     }
 }
 
+/// Advice changes nothing, so what it says may change with every scrape; nobody can read it as fast.
+fn after_advice(situation: &Situation<'_>) -> Option<Wait> {
+    let advises = matches!(situation.policy.spec.autonomy, AutonomyLevel::Observe | AutonomyLevel::Recommend);
+    let last = situation.line.advice(situation.now).next().filter(|_| advises)?;
+    Some((last.created_at, AFTER_ADVICE, format!("after the advice \"{}\"", last.action)))
+}
+
 fn after_failures(line: &Line) -> Option<Wait> {
     let (count, last) = line.failures()?;
     let doublings = count.saturating_sub(1).min(16);
@@ -77,8 +91,12 @@ fn after_undo(candidate: &Candidate, line: &Line) -> Option<Wait> {
 
 #[cfg(test)]
 mod tests {
-    use crate::fixtures::{Case, scale_record, scale_to};
-    use proto::model::DirectiveState::{self, Failed, Harmful, Refused, Undone, Verified};
+    use crate::fixtures::{Case, at, scale_record, scale_to};
+    use proto::model::{
+        AutonomyLevel,
+        DirectiveState::{self, Failed, Harmful, Refused, Undone, Verified},
+        Generation,
+    };
 
     /// Whether a change from 4 replicas is held back at second 1000 after these directives.
     fn waits(records: &[(u32, u32, DirectiveState, i64)], replicas: u32) -> bool {
@@ -121,6 +139,19 @@ mod tests {
         let many = |last: i64| (0..20).map(|n| (2, 4, Failed, last - 19 + n)).collect::<Vec<_>>();
         assert!(waits(&many(701), 5));
         assert!(!waits(&many(700), 5), "at most five minutes");
+    }
+
+    #[test]
+    fn advice_is_given_at_most_every_half_minute() {
+        let mut case = Case::replicas(4).level(AutonomyLevel::Recommend);
+        let mut advice = scale_record(1, 4, 6, DirectiveState::Proposed, case.plant.second);
+        advice.directive.generation = Generation(0);
+        advice.directive.expires_at = at(case.plant.second + 300);
+        case.plant.world.ledger.put(&advice);
+        case.plant.second += 29;
+        assert!(case.vetoes("cooldown", &scale_to(4, 7)));
+        case.plant.second += 1;
+        assert!(!case.vetoes("cooldown", &scale_to(4, 7)));
     }
 
     #[test]

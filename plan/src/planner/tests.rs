@@ -129,12 +129,12 @@ fn need_within_the_tolerance_changes_nothing() {
 fn ramp_is_planned_for_before_it_arrives() {
     let mut plant = calm();
     for step in 1..=7 {
-        plant.run(1, 100.0 + 3.0 * f64::from(step), 4);
+        plant.run(1, 40.0 + 12.0 * f64::from(step), 4);
     }
-    // 121 now, and 3 more each second: 139 in 6 s need 4.6 replicas.
+    // 124 now, and 12 more each second: 196 in 6 s, cut to half as much again, 186, need 6.2 replicas.
     let decision = scaling(&plant);
-    assert_eq!(replicas(&decision), Some(5));
-    assert!(decision.report.text.contains("rising to 139 before"), "{}", decision.report.text);
+    assert_eq!(replicas(&decision), Some(7));
+    assert!(decision.report.text.contains("rising to 186 before"), "{}", decision.report.text);
 }
 
 #[test]
@@ -147,9 +147,21 @@ fn saturated_service_that_misses_its_objective_gets_at_least_one_more() {
     plant.set("bad_ratio", 0.2);
     plant.settle();
     assert_eq!(replicas(&scaling(&plant)), Some(5));
+    // One more was made already; whether it was enough is seen once it has settled.
+    let mut settling = plant.clone();
+    settling.world.ledger.put(&scale_record(1, 4, 5, DirectiveState::Verifying, plant.second - 20));
+    assert_eq!(replicas(&scaling(&settling)), None);
     plant.set("bad_ratio", 0.0);
     plant.settle();
     assert_eq!(replicas(&scaling(&plant)), None);
+}
+
+#[test]
+fn load_that_goes_on_rising_does_not_wait_for_a_verdict() {
+    let mut plant = calm();
+    plant.world.ledger.put(&scale_record(1, 4, 6, DirectiveState::Verifying, plant.second - 20));
+    plant.run(1, 290.0, 6);
+    assert_eq!(replicas(&scaling(&plant)), Some(10));
 }
 
 #[test]
@@ -339,11 +351,19 @@ fn replicas_that_were_asked_for_count_as_running() {
 #[test]
 fn replicas_that_never_came_are_asked_for_again() {
     let mut plant = calm();
-    plant.world.ledger.put(&scale_record(1, 4, 7, DirectiveState::Ineffective, plant.second - 60));
-    crowd(&mut plant, 200.0);
+    plant.world.ledger.put(&scale_record(1, 4, 7, DirectiveState::Ineffective, plant.second));
+    plant.run(29, 200.0, 4);
+    assert_eq!(replicas(&scaling(&plant)), None);
+    plant.run(1, 200.0, 4);
     let decision = scaling(&plant);
     assert_eq!(replicas(&decision), Some(7), "{}", decision.report);
     assert!(decision.report.text.contains("is told again to run 7"));
+    // One that is missing for a moment, long after, is its supervisor's business.
+    let mut plant = calm();
+    plant.world.ledger.put(&scale_record(1, 6, 7, DirectiveState::Verified, plant.second));
+    plant.run(60, 200.0, 7);
+    plant.run(5, 200.0, 6);
+    assert_eq!(replicas(&scaling(&plant)), None);
 }
 
 #[test]

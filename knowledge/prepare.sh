@@ -32,5 +32,5 @@ rm -rf "$root/.sqlx"
 mkdir "$root/.sqlx"
 touch "$root/knowledge/src/lib.rs"
 cd "$root"
-DATABASE_URL="postgres:///prepare?host=$work&user=prepare" SQLX_OFFLINE_DIR="$root/.sqlx" cargo check -p knowledge --all-targets
+SQLX_OFFLINE=false DATABASE_URL="postgres:///prepare?host=$work&user=prepare" SQLX_OFFLINE_DIR="$root/.sqlx" cargo check -p knowledge --all-targets
 echo "$(ls "$root/.sqlx" | wc -l) queries in .sqlx"

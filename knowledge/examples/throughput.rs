@@ -12,7 +12,7 @@ use proto::client::{Knowledge, ProposeVerdict};
 use proto::model::{
     Action, Alternative, AutonomyLevel, Counterfactual, CounterfactualPoint, Directive, DirectiveState,
     Evidence, ExpectedEffect, FeedbackLoop, FeedbackSignal, Generation, GuardrailVerdict, Preconditions,
-    Rationale, Transition,
+    Rationale, Threshold, ThresholdState, Transition,
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -24,6 +24,8 @@ const CONNECTIONS: usize = 4;
 /// Feedback requests at once, and signals in each.
 const SENDERS: usize = 8;
 const SIGNALS: usize = 1_000;
+/// Thresholds in one request: the most that is taken.
+const REQUEST: usize = 10_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -43,6 +45,7 @@ async fn main() -> Result<(), Failure> {
     println!("changes seen by one follower: {}", follower.load(Ordering::Relaxed));
     paced(&ctx, &clients, duration).await?;
     feedback(&ctx, &clients, duration).await?;
+    thresholds(&ctx, &clients[0]).await?;
     ctx.stopper.stop();
     ctx.tasks.join(Duration::from_secs(20)).await;
     std::fs::remove_dir_all(data_dir)?;
@@ -162,6 +165,41 @@ async fn feedback(ctx: &Context, clients: &[Knowledge], duration: Duration) -> R
     let took = (ctx.clock.monotonic() - began).as_secs_f64();
     println!("feedback signals: {:.0} /s", stored.iter().sum::<u64>() as f64 / took);
     Ok(())
+}
+
+/// What relearning brings: a new version for each of many signals, in the largest requests.
+async fn thresholds(ctx: &Context, knowledge: &Knowledge) -> Result<(), Failure> {
+    for generation in 1..=3 {
+        let versions = (0..REQUEST).map(|n| threshold(ctx, n, generation)).collect::<Result<_, Failure>>()?;
+        let began = ctx.clock.monotonic();
+        knowledge.record_thresholds(versions).await?;
+        let took = (ctx.clock.monotonic() - began).as_secs_f64();
+        println!("thresholds, version {generation} of {REQUEST} signals: {:.0} /s", REQUEST as f64 / took);
+    }
+    Ok(())
+}
+
+fn threshold(ctx: &Context, n: usize, generation: u64) -> Result<Threshold, Failure> {
+    Ok(Threshold {
+        signal: format!("host:bench/node{}#metric_{n}{{mode=\"idle\"}}", n % 100).parse()?,
+        generation,
+        state: ThresholdState::Learning,
+        method: "quantile+exponential-tail".to_owned(),
+        residual_lower: -1.0,
+        residual_upper: 1.0,
+        level: 10.0,
+        scale: 1.0,
+        samples: 10_000,
+        coverage_ratio: 0.9999,
+        false_alarm_probability: 1e-6,
+        evidence_from: None,
+        evidence_to: None,
+        created_at: ctx.clock.now(),
+        pinned_lower: None,
+        pinned_upper: None,
+        reviewed_by: String::new(),
+        reason: String::new(),
+    })
 }
 
 fn signal(ctx: &Context, n: usize) -> Result<FeedbackSignal, Failure> {

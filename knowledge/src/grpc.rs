@@ -5,6 +5,7 @@ mod directives;
 mod leases;
 mod outcomes;
 mod snapshots;
+mod status;
 mod thresholds;
 
 use std::pin::Pin;
@@ -21,10 +22,10 @@ use proto::{
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::error::Error;
-use crate::lane::Lane;
+use crate::hub::watch::Feed;
 use crate::store;
-use crate::watch::Feed;
+use crate::store::Error;
+use crate::writer::lane::Lane;
 use crate::writer::{Bulk, Ledger};
 
 /// Documents in one Apply: a large plant's services, policies and objectives.

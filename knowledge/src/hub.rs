@@ -1,11 +1,13 @@
 //! The newest changes in memory, for watchers that keep up. Those that do not read from the database: memory stays bounded.
 
+pub(crate) mod watch;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prost::Message;
 use proto::wire;
-use tokio::sync::watch;
+use tokio::sync::watch as signal;
 
 /// Changes kept: 8 s at 8,000 a second, so that a watcher may pause for that long without costing a query.
 const RING_CHANGES: usize = 65_536;
@@ -27,7 +29,7 @@ pub(crate) enum Read {
 #[derive(Debug)]
 pub(crate) struct Hub {
     ring: Mutex<Ring>,
-    newest: watch::Sender<u64>,
+    newest: signal::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +43,7 @@ impl Hub {
     /// Begins after `revision`, with nothing in memory.
     pub(crate) fn new(revision: u64) -> Self {
         let ring = Ring { newest: revision, ..Ring::default() };
-        Self { ring: Mutex::new(ring), newest: watch::Sender::new(revision) }
+        Self { ring: Mutex::new(ring), newest: signal::Sender::new(revision) }
     }
 
     /// Adds committed changes, in order. What is known already is left out; after a gap (another instance committed in
@@ -88,7 +90,7 @@ impl Hub {
     }
 
     /// Tells when there is something newer.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> signal::Receiver<u64> {
         self.newest.subscribe()
     }
 

@@ -1,4 +1,4 @@
-//! Which directive may follow which: generations, compare-and-set, at most one under way. Pure.
+//! Which directive may follow which: generations, compare-and-set, one change at a time. Pure.
 //!
 //! The generation counts the accepted intents of one (resource, kind). A directive is taken only if it was planned against
 //! the current one and nothing else is under way, with two exceptions: the directive that takes back the one under way, and one

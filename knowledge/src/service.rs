@@ -1,5 +1,8 @@
 //! How Knowledge starts, what runs in it, and in which order it ends: calls, then the lanes, then Postgres.
 
+mod pruning;
+mod tail;
+
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,22 +12,23 @@ use chassis::grpc::{DRAIN_DEADLINE, MESSAGE_LIMIT_BYTES};
 use chassis::{Context, GrpcServer, Health, Invalid, OnFailure, Stopper, Validate};
 use proto::wire::knowledge_server::KnowledgeServer;
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::embedded::{Embedded, EmbeddedConfig, EmbeddedError};
-use crate::error::Error;
 use crate::grpc::Service;
 use crate::hub::Hub;
-use crate::lane::{Execute, Lane, Worker};
+use crate::hub::watch::Feed;
 use crate::metrics::Metrics;
-use crate::migrations::{self, SchemaError};
-use crate::retention;
+use crate::store::Error;
+use crate::store::SchemaError;
+use crate::store::migrations;
 use crate::store::{self, Session, Store};
-use crate::watch::Feed;
+use crate::writer::lane::{Execute, Lane, Worker};
 use crate::writer::{Bodies, Bulk, Ledger};
+use tail::Tail;
 
 /// The service's full name on the wire.
 const NAME: &str = "homeostat.v1.Knowledge";
@@ -32,10 +36,6 @@ const NAME: &str = "homeostat.v1.Knowledge";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections of the lanes: one each.
 const LANE_CONNECTIONS: u32 = 2;
-/// How often the tail looks for what other instances committed, should their notification be lost.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A database that takes longer for one row does not answer.
-const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 /// After the calls had [`DRAIN_DEADLINE`] to finish, no more commands are taken.
 const CUT_AFTER: Duration = DRAIN_DEADLINE.saturating_add(Duration::from_millis(500));
 
@@ -91,7 +91,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
     let private_database_url = private.as_ref().map(Embedded::url);
     match Parts::prepare(&config, &ctx, options).await {
         Ok(parts) => {
-            let (service, alive) = parts.spawn(&config, &ctx, private);
+            let (service, tail) = parts.spawn(&config, &ctx, private);
             let service = KnowledgeServer::new(service)
                 .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
                 .max_encoding_message_size(MESSAGE_LIMIT_BYTES);
@@ -100,7 +100,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
                 .serve(&ctx, "knowledge", routes, proto::DESCRIPTORS, &[NAME])
                 .inspect_err(|_| ctx.stopper.stop())?;
             health.set_all_serving(true);
-            alive.spawn_tail(&ctx, health.clone());
+            tail.spawn(&ctx, health.clone());
             Ok(Handle { addr, health, private_database_url })
         }
         Err(error) => {
@@ -180,7 +180,7 @@ impl Parts {
         let (working, drained) = mpsc::channel(1);
         spawn_lane(ctx, "knowledge-ledger", ledger_worker, working.clone());
         spawn_lane(ctx, "knowledge-bulk", bulk_worker, working);
-        let keep = retention::keep(store.clone(), config.retention.clone(), metrics.clone(), ctx.clone());
+        let keep = pruning::keep(store.clone(), config.retention.clone(), metrics.clone(), ctx.clone());
         ctx.tasks.spawn("knowledge-retention", OnFailure::Log, async move {
             keep.await;
             Ok(())
@@ -224,88 +224,5 @@ impl End {
         stopper.stopped().await;
         while self.drained.recv().await.is_some() {}
         self.readers.close().await;
-    }
-}
-
-/// Follows what other instances commit, and tells whether the database answers.
-struct Tail {
-    store: Store,
-    hub: Arc<Hub>,
-    metrics: Metrics,
-    sender: Uuid,
-}
-
-impl Tail {
-    fn spawn_tail(self, ctx: &Context, health: Health) {
-        let stopper = ctx.stopper.clone();
-        ctx.tasks.spawn("knowledge-tail", OnFailure::StopProcess, async move {
-            let rounds = async {
-                loop {
-                    self.follow(&health).await;
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-            };
-            tokio::select! {
-                () = stopper.stopped() => {}
-                () = rounds => {}
-            }
-            Ok(())
-        });
-    }
-
-    /// Listens and looks, until the database is away.
-    async fn follow(&self, health: &Health) {
-        let mut listener = match self.listen().await {
-            Ok(listener) => listener,
-            Err(error) => return self.report(health, &Err(Error::sql("listen for changes")(error))),
-        };
-        loop {
-            let looked = store::within(LOOK_DEADLINE, self.look()).await;
-            let failed = looked.is_err();
-            self.report(health, &looked);
-            if failed {
-                return;
-            }
-            // Our own notifications say nothing new; the hub has their changes already.
-            let other = async {
-                loop {
-                    match listener.recv().await {
-                        Ok(note) if note.payload().starts_with(&self.sender.to_string()) => {}
-                        Ok(_) => return true,
-                        Err(_) => return false,
-                    }
-                }
-            };
-            match tokio::time::timeout(LOOK_EVERY, other).await {
-                Ok(true) | Err(_) => {}
-                Ok(false) => return,
-            }
-        }
-    }
-
-    async fn listen(&self) -> Result<PgListener, sqlx::Error> {
-        let mut listener = PgListener::connect_with(&self.store.pool).await?;
-        listener.listen(store::ledger::CHANNEL).await?;
-        Ok(listener)
-    }
-
-    async fn look(&self) -> Result<(), Error> {
-        let mut connection = self.store.pool.acquire().await.map_err(Error::sql("look for changes"))?;
-        let revision = store::change::revision(&mut connection).await?;
-        self.hub.advance(revision);
-        self.metrics.revision.set(store::signed(self.hub.newest()));
-        Ok(())
-    }
-
-    fn report(&self, health: &Health, looked: &Result<(), Error>) {
-        let reachable = looked.is_ok();
-        let before = self.metrics.reachable.get() == 1;
-        self.metrics.reachable.set(i64::from(reachable));
-        health.set_all_serving(reachable);
-        match looked {
-            Ok(()) if !before => tracing::info!("the database answers again"),
-            Err(error) if before => tracing::error!("the database is away: {}", chassis::chain(error)),
-            _ => {}
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! The two lanes to the database: the ledger, where every write gets a revision, and bulk, for feedback and outcomes, so that
 //! 50,000 feedback signals a second do not stand before a directive.
 
+pub(crate) mod lane;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,11 +16,11 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::batch::{self, Answer, Batch, Command, Emitted, Moved, Proposed, Writes};
-use crate::error::Error;
 use crate::hub::Hub;
-use crate::lane::{Execute, Lane};
 use crate::metrics::Metrics;
+use crate::store::Error;
 use crate::store::{self, LedgerTx, Session};
+use lane::{Execute, Lane};
 
 /// Directives whose immutable part is remembered, twice: a life of 1 s at 2,000 a second. About 2 × 2,048 × 4 KB = 16 MB.
 const BODIES: usize = 2_048;

@@ -9,7 +9,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{LISTED_USUALLY, ROWS_MOST, Service, all, at_most, given, id, limit};
-use crate::error::Error;
+use crate::store::Error;
 use crate::store::{self, record};
 
 fn state(value: Option<DirectiveState>) -> i32 {

@@ -2,7 +2,7 @@
 
 use proto::{
     convert,
-    model::{SignalId, ThresholdReview},
+    model::{SignalId, Threshold, ThresholdReview},
     wire,
 };
 use tonic::Status;
@@ -16,14 +16,22 @@ const PAGE_USUALLY: u32 = 1_000;
 /// Versions of one signal: at one an hour, six weeks of them.
 const HISTORY_MOST: u32 = 1_000;
 
+/// Versions in one transaction: about 25 ms. A relearning of thousands must not stand before a directive.
+const RECORDED_AT_ONCE: usize = 250;
+
 impl Service {
+    /// In several transactions: what was stored when one fails is recognised when the caller repeats the request.
     pub(super) async fn record_learned(
         &self,
         request: wire::RecordThresholdsRequest,
     ) -> Result<wire::RecordThresholdsResponse, Status> {
         at_most("thresholds", request.thresholds.len(), ROWS_MOST)?;
-        let learned = all(request.thresholds)?;
-        let stored = self.ledger.transact(move |tx| Box::pin(threshold::record(tx, learned))).await?;
+        let mut learned: Vec<Threshold> = all(request.thresholds)?;
+        let mut stored = Vec::with_capacity(learned.len());
+        while !learned.is_empty() {
+            let part: Vec<_> = learned.drain(..learned.len().min(RECORDED_AT_ONCE)).collect();
+            stored.extend(self.ledger.transact(move |tx| Box::pin(threshold::record(tx, part))).await?);
+        }
         Ok(wire::RecordThresholdsResponse { thresholds: stored.into_iter().map(Into::into).collect() })
     }
 

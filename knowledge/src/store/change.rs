@@ -6,7 +6,7 @@ use proto::wire::{self, change::Change as Event};
 use sqlx::{PgConnection, PgPool};
 
 use super::{decode, signed, unsigned};
-use crate::error::Error;
+use crate::store::Error;
 
 /// The ledger's revision now.
 pub(crate) async fn revision(connection: &mut PgConnection) -> Result<u64, Error> {

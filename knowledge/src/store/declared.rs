@@ -8,7 +8,7 @@ use proto::{
 use sqlx::PgConnection;
 
 use super::{LedgerTx, model, signed, unsigned};
-use crate::error::Error;
+use crate::store::Error;
 
 /// Which documents; none and empty mean all.
 #[derive(Debug, Default)]

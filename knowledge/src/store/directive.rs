@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::ledger::{CHANNEL, Feed};
 use super::{decode, signed, unsigned, word};
 use crate::batch::{Key, Known, Loaded, Writes};
-use crate::error::Error;
 use crate::intent::Stored;
+use crate::store::Error;
 
 /// A directive as the batch needs it, or, without an id, only the generation of a key.
 struct StateRow {

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::word;
-use crate::error::Error;
+use crate::store::Error;
 
 /// Stores signals of several requests with one statement; tells for each request how many were new.
 pub(crate) async fn insert(

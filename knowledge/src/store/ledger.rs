@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::session::Session;
 use super::{signed, unsigned};
-use crate::error::Error;
+use crate::store::Error;
 
 /// The channel on which other instances are told that there is something new. A hint only: they also look by themselves.
 pub(crate) const CHANNEL: &str = "homeostat_change";

@@ -4,8 +4,10 @@ pub(crate) mod actuator;
 pub(crate) mod change;
 pub(crate) mod declared;
 pub(crate) mod directive;
+mod error;
 pub(crate) mod feedback;
 pub(crate) mod ledger;
+pub(crate) mod migrations;
 pub(crate) mod outcome;
 pub(crate) mod pause;
 pub(crate) mod record;
@@ -19,9 +21,9 @@ use prost::Message;
 use proto::convert;
 use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::error::Error;
-
+pub use error::Error;
 pub(crate) use ledger::LedgerTx;
+pub use migrations::SchemaError;
 pub(crate) use session::Session;
 
 /// What the readers of the ledger need.

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::decode;
-use crate::error::Error;
+use crate::store::Error;
 
 /// Stores verdicts; the same one again changes nothing.
 pub(crate) async fn insert(connection: &mut PgConnection, outcomes: &[&Outcome]) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use proto::{model::PauseState, wire::change::Change as Event};
 use sqlx::PgConnection;
 
 use super::{LedgerTx, signed, unsigned};
-use crate::error::Error;
+use crate::store::Error;
 
 /// What is remembered; none while nobody has touched the switch.
 pub(crate) async fn get(connection: &mut PgConnection) -> Result<Option<PauseState>, Error> {

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{decode, unsigned, word};
-use crate::error::Error;
+use crate::store::Error;
 
 /// Directives in one answer: three quarters of the largest message, so that what surrounds them fits too.
 const LISTED_BYTES: usize = MESSAGE_LIMIT_BYTES / 4 * 3;

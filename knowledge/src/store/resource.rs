@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use super::LedgerTx;
-use crate::error::Error;
+use crate::store::Error;
 
 /// Listed at most: 100,000 of about 100 bytes stay below the largest message of 16 MiB.
 const LISTED: i64 = 100_000;

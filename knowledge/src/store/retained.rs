@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use super::signed;
-use crate::error::Error;
+use crate::store::Error;
 
 /// Deletes up to `limit` changes from the old end: up to this revision, and only before the first that is not older than this
 /// moment, so that no gap appears even when the clock went back.

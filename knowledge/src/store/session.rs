@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection, PgConnection};
 
-use crate::error::Error;
+use crate::store::Error;
 
 /// How long a caller waits before it is told that the database is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use proto::wire;
 use sqlx::PgPool;
 
 use super::unsigned;
-use crate::error::Error;
+use crate::store::Error;
 
 /// Stores all or none.
 pub(crate) async fn save(pool: &PgPool, snapshots: Vec<wire::Snapshot>) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use proto::{
 use sqlx::PgConnection;
 
 use super::{LedgerTx, declared, model, signed};
-use crate::error::Error;
+use crate::store::Error;
 use crate::thresholds::{self, Changes, Decision, Refusal};
 
 /// Which thresholds to list.

@@ -1,9 +1,8 @@
-//! What can go wrong with the ledger, and what a caller is told of it: internals are logged, not sent.
+//! What can go wrong with the ledger, sorted by what a caller can do about it.
 
 use std::sync::Arc;
 
 use proto::convert;
-use tonic::Status;
 
 /// Why Knowledge did not do what it was asked. Cloned to every caller whose call was in the same transaction.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -112,31 +111,5 @@ impl Error {
     /// Whether the fault may lie with one of several rows, so that the others should be tried without it.
     pub(crate) fn may_be_one_row(&self) -> bool {
         matches!(self, Self::Value { .. } | Self::Statement { .. } | Self::Bytes { .. } | Self::Stored { .. })
-    }
-}
-
-impl From<Error> for Status {
-    fn from(error: Error) -> Self {
-        let text = error.to_string();
-        match error {
-            Error::Unreachable(_) | Error::Slow => {
-                tracing::debug!("a call failed: {}", chassis::chain(&error));
-                Self::unavailable(text)
-            }
-            Error::Overloaded | Error::Stopping => Self::unavailable(text),
-            Error::Statement { .. } | Error::Bytes { .. } | Error::Stored { .. } | Error::Inconsistent(_) => {
-                tracing::error!("a call failed: {}", chassis::chain(&error));
-                Self::internal("the request could not be carried out; the service's log says why")
-            }
-            Error::Value { .. } => {
-                tracing::warn!("a call was refused: {}", chassis::chain(&error));
-                Self::invalid_argument(text)
-            }
-            Error::Invalid(source) => source.into(),
-            Error::Missing(_) => Self::not_found(text),
-            Error::Precondition(_) => Self::failed_precondition(text),
-            Error::Held(_) => Self::already_exists(text),
-            Error::Compacted(_) => Self::out_of_range(text),
-        }
     }
 }

@@ -9,9 +9,9 @@ use prometheus::IntGauge;
 use proto::wire::{self, change::Change as Event};
 use tonic::Status;
 
-use crate::error::Error;
 use crate::hub::{Hub, Read};
 use crate::metrics::Metrics;
+use crate::store::Error;
 use crate::store::{Store, change, done, record};
 
 /// Changes taken at once: 256 of about 2 KB are half a megabyte per watcher.

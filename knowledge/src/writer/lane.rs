@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::error::Error;
 use crate::metrics::LaneMetrics;
+use crate::store::Error;
 use crate::store::within;
 
 /// Commands that may wait: at 8,000 a second half a second's worth, as a 0.5 s stall of the disk would leave behind.

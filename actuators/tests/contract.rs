@@ -238,7 +238,7 @@ async fn every_call_may_fail_once_before_or_after_and_the_effect_is_once() {
             let dir = tempfile::tempdir().unwrap();
             let mut stage = Stage::start(100 + round as u64, dir.path()).await;
             stage.stop().await;
-            stage.knowledge.fail_next(Fault { call, when });
+            stage.knowledge.fail_next(Fault { call, when, skip: 0 });
             stage.config.lease_ttl = Duration::from_secs(1);
             stage.run().await;
             let plant = Plant::new("1");

@@ -39,6 +39,8 @@ pub struct Fault {
     pub call: &'static str,
     /// When.
     pub when: When,
+    /// How many calls of that name go well before.
+    pub skip: u64,
 }
 
 /// The stand-in.
@@ -164,6 +166,11 @@ impl FakeKnowledge {
         lock(&self.store).pause.clone()
     }
 
+    /// Sets the pause, as another Execute would.
+    pub fn set_pause(&self, pause: PauseState) {
+        self.change(|store| store.pause = pause);
+    }
+
     fn change<T>(&self, act: impl FnOnce(&mut Store) -> T) -> T {
         let mut store = lock(&self.store);
         let result = act(&mut store);
@@ -188,7 +195,11 @@ impl FakeKnowledge {
         }
         let when = {
             let mut faults = lock(&self.faults);
-            let due = faults.iter().position(|fault| fault.call == call);
+            let due = faults.iter_mut().position(|fault| {
+                let strikes = fault.call == call && fault.skip == 0;
+                fault.skip -= u64::from(fault.call == call && !strikes);
+                strikes
+            });
             due.map(|place| faults.remove(place).when)
         };
         if when == Some(When::Before) {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use chassis::grpc::channel;
 use chassis::{ClientConfig, Context, ServerConfig};
 use proto::client::Execute;
+use proto::model::{Assessment, ResourceId};
 use tonic::transport::Channel;
 
-use super::{FakeAnalyze, FakeKnowledge};
+use super::{FakeAnalyze, FakeKnowledge, assessment, start};
 use crate::config::Config;
 
 /// Execute and what it talks to.
@@ -69,6 +70,22 @@ impl Stage {
     /// Execute's own metrics as text.
     pub fn metrics(&self) -> prometheus::Registry {
         self.running.metrics.clone()
+    }
+
+    /// An assessment of now that says nothing but that data is good.
+    pub fn known(&self, resource: &ResourceId) -> Assessment {
+        self.assessed(resource, &[])
+    }
+
+    /// An assessment of now by which nothing goes wrong.
+    pub fn good(&self, resource: &ResourceId) -> Assessment {
+        self.assessed(resource, &[("bad_ratio", Some(0.0))])
+    }
+
+    /// An assessment of now.
+    pub fn assessed(&self, resource: &ResourceId, signals: &[(&str, Option<f64>)]) -> Assessment {
+        let since = self.ctx.clock.now().duration_since(start());
+        assessment(resource, u64::try_from(since.as_millis()).unwrap_or(0), signals)
     }
 
     /// Ends Execute in order.

@@ -28,6 +28,8 @@ pub(crate) struct Store {
     pub directives: BTreeMap<Uuid, DirectiveRecord>,
     /// Every change, oldest first: who changed.
     pub changes: Vec<(u64, Uuid)>,
+    /// The ids of each (resource, kind), oldest first.
+    pub by_place: BTreeMap<(ResourceId, DirectiveKind), Vec<Uuid>>,
     pub intents: BTreeMap<(ResourceId, DirectiveKind), Generation>,
     pub leases: BTreeMap<ActuatorKey, Leased>,
     pub outcomes: Vec<Outcome>,
@@ -41,6 +43,7 @@ impl Store {
             revision: 0,
             directives: BTreeMap::new(),
             changes: Vec::new(),
+            by_place: BTreeMap::new(),
             intents: BTreeMap::new(),
             leases: BTreeMap::new(),
             outcomes: Vec::new(),
@@ -68,18 +71,16 @@ impl Store {
             if directive.parent_generation != current {
                 return (ProposeVerdict::StaleGeneration, None);
             }
-            let others = self.directives.values().filter(|other| {
-                (&other.directive.resource, other.directive.kind()) == (&place.0, place.1)
-                    && other.state.under_way()
-                    && directive.undo_of != Some(other.directive.id)
-            });
+            let same_place = self.by_place.get(&place).into_iter().flatten().filter_map(|id| self.directives.get(id));
+            let others = same_place.filter(|other| other.state.under_way() && directive.undo_of != Some(other.directive.id));
             if others.count() > 0 {
                 return (ProposeVerdict::UnderWay, None);
             }
             directive.generation = current.next();
-            self.intents.insert(place, directive.generation);
+            self.intents.insert(place.clone(), directive.generation);
         }
         let id = directive.id;
+        self.by_place.entry(place).or_default().push(id);
         let detail = String::new();
         let record =
             DirectiveRecord { directive, state, revision: 0, changed_at: now, detail, history: Vec::new() };

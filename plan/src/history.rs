@@ -8,12 +8,12 @@ use std::{collections::VecDeque, time::Duration};
 
 /// Points for the trend: at a 1 s interval, the last 6 s.
 const RECENT_MAX: usize = 7;
-/// Length of one bucket of the long window; a scale-in is never urgent to the second.
-const BUCKET: SignedDuration = SignedDuration::from_secs(10);
-/// One hour in buckets of 10 s, the longest stabilisation window: 360 × 24 bytes, under 9 KiB per service.
-const BUCKETS_MAX: usize = 360;
+/// Length of one bucket of the long window: it is what a window may be longer than asked for.
+const BUCKET: SignedDuration = SignedDuration::from_secs(2);
+/// Half an hour in buckets of 2 s, the longest stabilisation window: 900 × 24 bytes, under 22 KiB per service.
+const BUCKETS_MAX: usize = 900;
 /// The longest window that can be asked for: all buckets.
-pub const WINDOW_MAX: Duration = Duration::from_secs(10 * BUCKETS_MAX as u64);
+pub const WINDOW_MAX: Duration = Duration::from_secs(2 * BUCKETS_MAX as u64);
 /// Estimates of capacity that are kept; their median is used, so that half may be wrong.
 const ESTIMATES_MAX: usize = 9;
 /// Between these utilisations load and busy time are proportional: below, noise rules; above, queues do.
@@ -24,6 +24,8 @@ const TREND_RISE_MIN: f64 = 0.1;
 const TREND_DEVIATIONS_MIN: f64 = 4.0;
 /// ... while at most one of the increments falls: after a jump, noise falls as often as it rises.
 const FALLS_MAX: usize = 1;
+/// A single step counts as a surge from so many standard deviations of the difference between two noisy points on.
+const SURGE_DEVIATIONS_MIN: f64 = 4.0;
 /// The rise is measured between the means of the first and the last points.
 const THIRD: usize = 3;
 
@@ -37,6 +39,10 @@ pub struct History {
     last: Option<Timestamp>,
     unbroken_since: Option<Timestamp>,
     ready: Option<(u32, Timestamp)>,
+    /// The newest load that is known at all, and whether all of it is.
+    newest: Option<(Timestamp, f64, bool)>,
+    /// The newest whole one before that.
+    before: Option<(Timestamp, f64)>,
 }
 
 impl History {
@@ -53,6 +59,7 @@ impl History {
         {
             self.ready = Some((ready, at));
         }
+        self.note_step(assessment, gap);
         let Some(load) = value(assessment, "load").filter(|_| is_whole(assessment)) else {
             return self.break_off();
         };
@@ -70,6 +77,32 @@ impl History {
         self.add_to_bucket(at, load);
         if let Some(estimate) = estimate(assessment, load) {
             push(&mut self.estimates, estimate, ESTIMATES_MAX);
+        }
+    }
+
+    /// Half a view shows at most too little load, so it may be the end of a step, but never its beginning.
+    fn note_step(&mut self, assessment: &Assessment, gap: bool) {
+        if gap {
+            (self.newest, self.before) = (None, None);
+        }
+        let Some(load) = value(assessment, "load") else { return };
+        if let Some((at, load, true)) = self.newest {
+            self.before = Some((at, load));
+        }
+        self.newest = Some((assessment.at, load, is_whole(assessment)));
+    }
+
+    /// Load that the next interval may add, when the newest step up cannot be noise: a crowd that arrives. Where it ends one
+    /// step does not tell, so only one more such step is expected. Never negative.
+    pub fn surge(&self, interval: Duration) -> f64 {
+        let Some(((from, before), (to, now, _))) = self.before.zip(self.newest) else { return 0.0 };
+        let seconds = distance(to, from).as_secs_f64().max(f64::MIN_POSITIVE);
+        let noise = self.scale.max((before.max(0.0) / seconds).sqrt()) * std::f64::consts::SQRT_2;
+        let rise = now - before;
+        if rise.is_finite() && rise > (SURGE_DEVIATIONS_MIN * noise).max(TREND_RISE_MIN * before) {
+            rise / seconds * interval.as_secs_f64()
+        } else {
+            0.0
         }
     }
 
@@ -201,6 +234,26 @@ mod tests {
         ] {
             assert!((watch(&loads).growth_per_second() - growth).abs() < 1e-9, "{loads:?}");
         }
+    }
+
+    #[test]
+    fn step_beyond_the_noise_is_a_surge_and_half_a_view_never_begins_one() {
+        let second = Duration::from_secs(1);
+        assert!((watch(&[100.0, 100.0, 200.0]).surge(second) - 100.0).abs() < 1e-9);
+        assert_eq!(watch(&[100.0, 100.0, 130.0]).surge(second), 0.0, "arrivals at random do that");
+        assert_eq!(watch(&[200.0, 100.0]).surge(second), 0.0);
+        assert_eq!(watch(&[200.0]).surge(second), 0.0);
+        let mut history = watch(&[200.0, 200.0]);
+        let partial = |at, load| {
+            let mut assessment = service_assessment("catalog", at, &[("load", load)]);
+            assessment.data.quality = Quality::Partial;
+            assessment
+        };
+        history.observe(&partial(2, 80.0));
+        history.observe(&service_assessment("catalog", 3, &[("load", 200.0)]));
+        assert_eq!(history.surge(second), 0.0, "what was missing came back");
+        history.observe(&partial(4, 400.0));
+        assert!((history.surge(second) - 200.0).abs() < 1e-9, "at least so much is known to have come");
     }
 
     #[test]

@@ -31,7 +31,12 @@ pub enum LinkError {
 }
 
 /// Takes directives for one service's replicas until stopped.
-pub(crate) async fn scale(driver: Driver, role: Role, execute_url: &str, ctx: &Context) -> Result<(), LinkError> {
+pub(crate) async fn scale(
+    driver: Driver,
+    role: Role,
+    execute_url: &str,
+    ctx: &Context,
+) -> Result<(), LinkError> {
     let service = ResourceId::service(NAMESPACE, role.name()).map_err(LinkError::Name)?;
     let bounds = Bounds { min: 1, max: REPLICAS_MAX };
     let actuator = ProcessActuator::new(&service, role.name(), bounds, driver).map_err(LinkError::Name)?;
@@ -47,7 +52,8 @@ pub(crate) fn set_breakers(
 ) -> Result<(), LinkError> {
     let mut breakers = BTreeMap::new();
     for name in edges.names() {
-        let edge = ResourceId::new(proto::model::ResourceKind::Edge, NAMESPACE, name).map_err(LinkError::Name)?;
+        let edge =
+            ResourceId::new(proto::model::ResourceKind::Edge, NAMESPACE, name).map_err(LinkError::Name)?;
         breakers.extend(edges.get(name).map(|breaker| (edge, Arc::clone(breaker))));
     }
     let actuator = BreakerActuator::new(instance, breakers, ctx.clock.clone()).map_err(LinkError::Name)?;
@@ -59,8 +65,8 @@ pub(crate) fn set_breakers(
 
 fn runner<A: Actuator>(actuator: A, execute_url: &str, ctx: &Context) -> Result<Runner<A>, LinkError> {
     let address = ClientConfig { url: execute_url.to_owned(), ..ClientConfig::loopback(0) };
-    let channel =
-        chassis::grpc::channel(&address).map_err(|error| LinkError::Address(execute_url.to_owned(), error))?;
+    let channel = chassis::grpc::channel(&address)
+        .map_err(|error| LinkError::Address(execute_url.to_owned(), error))?;
     Ok(Runner::new(channel, Arc::new(actuator), ctx.clone()))
 }
 

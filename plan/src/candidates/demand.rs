@@ -1,7 +1,7 @@
 //! How many replicas a service needs: from its load, its short trend, and what one replica can take.
 
 use crate::{
-    data::{number, percent, ready_replicas, value},
+    data::{interval, number, percent, ready_replicas, value},
     effects::allowed_bad_ratio,
     history::{History, look_ahead},
     input::{Outgoing, PlanInput},
@@ -142,7 +142,9 @@ impl Demand {
 
 fn trend(history: &History, seen: &Assessment, load: f64) -> f64 {
     let rise = history.growth_per_second() * look_ahead(seen).as_secs_f64();
-    rise.clamp(0.0, TREND_SHARE_MAX * load)
+    let rise = rise.max(history.surge(interval(seen)));
+    // The sum stays a number, whatever the load claims to be.
+    rise.clamp(0.0, TREND_SHARE_MAX * load).min(f64::MAX - load)
 }
 
 fn learned(rate: Option<f64>) -> Option<f64> {

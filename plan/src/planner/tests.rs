@@ -40,7 +40,20 @@ fn calm() -> Plant {
 fn crowd(plant: &mut Plant, load: f64) {
     plant.set("load", load);
     plant.set("utilisation", (load / 200.0).min(1.0));
+    // It has come whole: the second look shows no further step.
     plant.settle();
+    plant.settle();
+}
+
+#[test]
+fn crowd_that_is_still_arriving_is_planned_for_one_step_ahead() {
+    let mut plant = calm();
+    plant.caller().capacity = Capacity { per_replica: Some(50.0), lower: None, upper: None, samples: 100 };
+    plant.set("load", 160.0);
+    plant.settle();
+    let directive = scaling(&plant);
+    // 160, and 60 more by the next look, at 30 per replica.
+    assert_eq!(replicas(&directive), Some(8), "{}", directive.report.text);
 }
 
 /// Calls to inventory fail, and catalog misses its objective because of it.
@@ -87,7 +100,7 @@ service:staging/catalog (policy catalog-policy, act)
     pass actuator: process/one takes it
     pass autonomy: act: issued
   rejected change nothing: catalog keeps 4 although 7 are needed: load is 200 requests/s, at 50 requests/s per replica (seen lately), aiming at 60 % utilisation
-  directive 00000002-78d0-7efb-a86a-e9e0c207865f",
+  directive 00000002-7cb8-7efb-a86a-e9e0c207865f",
     );
 }
 
@@ -170,6 +183,7 @@ fn at_the_maximum_the_report_says_that_more_is_needed() {
     plant.run(60, 300.0, 10);
     plant.set("load", 900.0);
     plant.set("utilisation", 1.0);
+    plant.settle();
     plant.settle();
     let decision = scaling(&plant);
     assert_eq!(decision.directive, None);

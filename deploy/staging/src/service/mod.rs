@@ -23,10 +23,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::dir::{Dir, Endpoint, Listening};
-use crate::link::{self, LinkError};
 use crate::edges::EdgeBreakers;
 use crate::faults::{Faults, Followed};
 use crate::files::{self, FileError};
+use crate::link::{self, LinkError};
 use crate::topology::Role;
 use crate::upstream::{self, Admitted, Answer, Balancer, CallError, DEGRADED, Upstream};
 use metrics::{Metrics, UpstreamOutcome};

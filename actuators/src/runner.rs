@@ -78,7 +78,7 @@ impl<A: Actuator> Runner<A> {
                         desk.registered(generations);
                         None
                     }
-                    Incoming::Delivery(delivery) => desk.add(delivery),
+                    Incoming::Delivery(delivery) => desk.add(*delivery),
                     Incoming::Stopped => break,
                     Incoming::Refused(source) => return Err(refused(&*actuator, source)),
                 },

@@ -21,7 +21,7 @@ pub(crate) const RETRY: Backoff =
 pub(crate) enum Incoming {
     /// Registered, and this is what the ledger had accepted by then.
     Registered(Vec<AppliedGeneration>),
-    Delivery(Delivery),
+    Delivery(Box<Delivery>),
     /// The last of them: from now on the lease is only held.
     Stopped,
     /// Registering again would not help.
@@ -138,7 +138,7 @@ impl Session {
             Ok(Some(delivery)) => {
                 self.cursor = self.cursor.max(delivery.revision);
                 self.attempt = 0;
-                return Some(Incoming::Delivery(delivery));
+                return Some(Incoming::Delivery(Box::new(delivery)));
             }
             Ok(None) => {
                 self.stream = None;

@@ -1,5 +1,7 @@
 //! The SDK against the real Execute over real sockets, with a stand-in for Knowledge behind it.
 
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap is an assertion")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

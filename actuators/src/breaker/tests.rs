@@ -35,7 +35,10 @@ async fn setting_reaches_the_breaker_with_its_generation() {
     }
     let (policy, _) = breaker.policy();
     assert_eq!(policy.slow_call_duration, Duration::from_millis(500));
-    assert_eq!((policy.failure_ratio_to_open, policy.open_wait, policy.half_open_permits), (0.5, Duration::from_secs(2), 3));
+    assert_eq!(
+        (policy.failure_ratio_to_open, policy.open_wait, policy.half_open_permits),
+        (0.5, Duration::from_secs(2), 3)
+    );
     assert_eq!(policy.window, Policy::default().window, "what a directive does not set stays");
 }
 

@@ -37,13 +37,23 @@ fn only_a_newer_generation_is_applied() {
 fn lost_memory_does_not_let_an_older_intent_in() {
     let mut desk = Desk::default();
     let accepted = |resource, kind| AppliedGeneration { resource, kind, generation: Generation(7) };
-    desk.registered(vec![accepted(cart(), DirectiveKind::Scale), accepted(edge(), DirectiveKind::SetBreaker)]);
+    desk.registered(vec![
+        accepted(cart(), DirectiveKind::Scale),
+        accepted(edge(), DirectiveKind::SetBreaker),
+    ]);
     let old = Directive { generation: Generation(6), ..scale(1, 2) };
     assert!(matches!(desk.todo(&old, Generation(0)), Todo::Refuse(_)));
     assert_eq!(desk.todo(&Directive { generation: Generation(7), ..old }, Generation(0)), Todo::Apply);
     let standing = Directive { generation: Generation(6), ..breaker(BreakerMode::Enforce) };
-    assert_eq!(desk.todo(&standing, Generation(0)), Todo::Apply, "the one in effect may be older than the newest intent");
-    desk.registered(vec![AppliedGeneration { generation: Generation(3), ..accepted(cart(), DirectiveKind::Scale) }]);
+    assert_eq!(
+        desk.todo(&standing, Generation(0)),
+        Todo::Apply,
+        "the one in effect may be older than the newest intent"
+    );
+    desk.registered(vec![AppliedGeneration {
+        generation: Generation(3),
+        ..accepted(cart(), DirectiveKind::Scale)
+    }]);
     let old = Directive { generation: Generation(6), ..scale(1, 2) };
     assert!(matches!(desk.todo(&old, Generation(0)), Todo::Refuse(_)), "what is known is not forgotten");
 }

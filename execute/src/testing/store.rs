@@ -71,8 +71,10 @@ impl Store {
             if directive.parent_generation != current {
                 return (ProposeVerdict::StaleGeneration, None);
             }
-            let same_place = self.by_place.get(&place).into_iter().flatten().filter_map(|id| self.directives.get(id));
-            let others = same_place.filter(|other| other.state.under_way() && directive.undo_of != Some(other.directive.id));
+            let same_place =
+                self.by_place.get(&place).into_iter().flatten().filter_map(|id| self.directives.get(id));
+            let others = same_place
+                .filter(|other| other.state.under_way() && directive.undo_of != Some(other.directive.id));
             if others.count() > 0 {
                 return (ProposeVerdict::UnderWay, None);
             }

@@ -1,5 +1,7 @@
 //! Execute in-process, spoken to over real sockets through its own client, between stand-ins for Knowledge and Analyze.
 
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap is an assertion")]
+
 mod api;
 mod leases;
 mod outage;

@@ -97,7 +97,10 @@ async fn lost_compare_and_set_is_told_to_the_actuator() {
         after: Vec::new(),
     });
     let answer = client.report(&lease, applied(1)).await.unwrap();
-    assert_eq!((answer.disposition, answer.state), (ReportDisposition::TooLate, Some(DirectiveState::Failed)));
+    assert_eq!(
+        (answer.disposition, answer.state),
+        (ReportDisposition::TooLate, Some(DirectiveState::Failed))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,12 @@ async fn nothing_is_delivered_while_paused_and_everything_after() {
     assert!(state.paused && stored && state.counter == 1, "{state:?}");
     stage.knowledge.propose(dated(&stage, 1, 0, scale(1, 2)));
     // The breaker's resource is another one; what comes later in the ledger does not slip through either.
-    stage.knowledge.propose(dated(&stage, 2, 0, execute::testing::breaker(proto::model::BreakerMode::Enforce)));
+    stage.knowledge.propose(dated(
+        &stage,
+        2,
+        0,
+        execute::testing::breaker(proto::model::BreakerMode::Enforce),
+    ));
     let watched = || async { (stage.knowledge.calls("WatchDirectives") > 0).then_some(()) };
     eventually(SOON, "Execute follows the ledger", watched).await;
     // Until Knowledge has been asked for the pause twice more, deliveries would have had seconds to come.
@@ -59,7 +64,9 @@ async fn higher_counter_in_knowledge_wins_and_is_written_down() {
     stage.knowledge.set_pause(elsewhere);
     let paused = |stage: &Stage| {
         let client = stage.client();
-        async move { client.pause_status().await.ok().filter(|(state, _)| state.paused).map(|(state, _)| state.counter) }
+        async move {
+            client.pause_status().await.ok().filter(|(state, _)| state.paused).map(|(state, _)| state.counter)
+        }
     };
     assert_eq!(eventually(Duration::from_secs(10), "paused within 10 s", || paused(&stage)).await, 7);
     stage.knowledge.set_down(true);

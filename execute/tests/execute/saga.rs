@@ -14,12 +14,17 @@ use super::{SOON, dated, promise, reaches};
 
 /// Says every 20 ms that things are bad, and that one replica is ready.
 fn complain(stage: &Stage) {
-    let (analyze, clock, stopper) = (stage.analyze.clone(), stage.ctx.clock.clone(), stage.ctx.stopper.clone());
+    let (analyze, clock, stopper) =
+        (stage.analyze.clone(), stage.ctx.clock.clone(), stage.ctx.stopper.clone());
     stage.ctx.tasks.spawn("complaints", chassis::OnFailure::Log, async move {
         while !stopper.is_stopped() {
             let millis = u64::try_from(clock.now().duration_since(start()).as_millis()).unwrap();
             assert!(at(millis) <= clock.now());
-            analyze.say(assessment(&cart(), millis, &[("bad_ratio", Some(0.5)), ("ready_replicas", Some(1.0))]));
+            analyze.say(assessment(
+                &cart(),
+                millis,
+                &[("bad_ratio", Some(0.5)), ("ready_replicas", Some(1.0))],
+            ));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
@@ -43,7 +48,8 @@ async fn ends_well(stage: &Stage, puppet: &Arc<Puppet>, what: &str) {
     let effects = puppet.effects();
     assert_eq!(effects, [(1, Action::Scale { replicas: 2 }), (2, Action::Scale { replicas: 1 })], "{what}");
     assert_eq!(stage.knowledge.directives().len(), 2, "{what}: one directive and one undo");
-    let verdicts: Vec<_> = stage.knowledge.outcomes().iter().map(|one| (one.directive_id, one.result)).collect();
+    let verdicts: Vec<_> =
+        stage.knowledge.outcomes().iter().map(|one| (one.directive_id, one.result)).collect();
     assert!(verdicts.contains(&(id(1), OutcomeResult::Harmful)), "{what}: {verdicts:?}");
     assert!(verdicts.contains(&(id_of(id(1)), OutcomeResult::Verified)), "{what}: {verdicts:?}");
     let mut generations: Vec<_> = puppet.deliveries().iter().map(|one| one.directive.generation).collect();
@@ -125,7 +131,7 @@ async fn crash_at_every_stage_changes_nothing_about_the_end() {
         stage.knowledge.propose(harmful(&stage));
         let what = format!("a crash when {directive} is {state}");
         let reached = || async {
-            let Some(record) = stage.knowledge.directive(directive) else { return None };
+            let record = stage.knowledge.directive(directive)?;
             let passed = record.state == state || record.history.iter().any(|step| step.to == state);
             passed.then_some(())
         };

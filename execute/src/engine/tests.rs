@@ -43,6 +43,28 @@ fn delivery_follows_the_ledger_without_waiting_for_it() {
 }
 
 #[test]
+fn what_a_person_approved_is_delivered() {
+    let mut world = World::new(1);
+    world.propose(Directive { autonomy: proto::model::AutonomyLevel::Approve, ..scale(1, 2) });
+    world.watch();
+    assert_eq!(world.poll(0), None, "nobody has approved it yet");
+    let approved = Transition {
+        directive_id: id(1),
+        from: DirectiveState::AwaitingApproval,
+        to: DirectiveState::Issued,
+        at: at(1_000),
+        actor: "me".to_owned(),
+        detail: String::new(),
+        attempt: 0,
+        before: Vec::new(),
+        after: Vec::new(),
+    };
+    assert!(world.store.step(approved).0);
+    world.watch();
+    assert!(world.poll(0).is_some());
+}
+
+#[test]
 fn paused_means_at_once_and_resumed_goes_on() {
     let mut world = World::new(1);
     world.pause(true);

@@ -110,10 +110,15 @@ impl Shared {
     /// Opens a lane; its bell is rung whenever there may be something on it.
     pub(crate) fn subscribe(&self, key: &ActuatorKey, epoch: u64, cursor: u64) -> (u64, Arc<Notify>) {
         let bell = Arc::new(Notify::new());
-        if let Some(replaced) = self.lock().bells.insert(key.clone(), bell.clone()) {
-            replaced.notify_one();
+        let mut inner = self.lock();
+        let subscription = inner.engine.subscribe(key, epoch, cursor);
+        let replaced = inner.bells.insert(key.clone(), bell.clone());
+        if inner.dispatch() {
+            self.entries.notify_one();
         }
-        let subscription = self.with(|engine, _| engine.subscribe(key, epoch, cursor));
+        drop(inner);
+        // Only now, so that the stream before finds itself replaced when it looks.
+        replaced.inspect(|replaced| replaced.notify_one());
         self.gauge();
         (subscription, bell)
     }

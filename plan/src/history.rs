@@ -97,13 +97,27 @@ impl History {
     pub fn surge(&self, interval: Duration) -> f64 {
         let Some(((from, before), (to, now, _))) = self.before.zip(self.newest) else { return 0.0 };
         let seconds = distance(to, from).as_secs_f64().max(f64::MIN_POSITIVE);
-        let noise = self.scale.max((before.max(0.0) / seconds).sqrt()) * std::f64::consts::SQRT_2;
+        let noise = self.step_noise().max((before.max(0.0) / seconds).sqrt()) * std::f64::consts::SQRT_2;
         let rise = now - before;
         if rise.is_finite() && rise > (SURGE_DEVIATIONS_MIN * noise).max(TREND_RISE_MIN * before) {
             rise / seconds * interval.as_secs_f64()
         } else {
             0.0
         }
+    }
+
+    /// The noise of one point as the last steps show it; what was learned long ago may hold crowds of its own. Without enough
+    /// steps the learned one has to do.
+    fn step_noise(&self) -> f64 {
+        let pairs = self.recent.iter().zip(self.recent.iter().skip(1));
+        let mut steps: Vec<f64> = pairs.map(|(a, b)| (b.1 - a.1).abs()).collect();
+        // The newest step is the one that is judged.
+        steps.pop();
+        if steps.len() < THIRD {
+            return self.scale;
+        }
+        // The median of the size of steps is 0.954 standard deviations of one point, if noise is normal.
+        median(steps).map_or(self.scale, |step| step / 0.954)
     }
 
     fn break_off(&mut self) {

@@ -37,7 +37,14 @@ pub struct Figure {
 
 impl Figure {
     fn at_least(name: &str, value: f64, unit: &str, target: f64) -> Self {
-        Self { name: name.to_owned(), value, unit: unit.to_owned(), target, met: value >= target, peers: BTreeMap::new() }
+        Self {
+            name: name.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            target,
+            met: value >= target,
+            peers: BTreeMap::new(),
+        }
     }
 
     fn at_most(name: &str, value: f64, unit: &str, target: f64) -> Self {
@@ -77,7 +84,8 @@ pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
         output::print(args.output.output, &figures, |figures| {
             let rows = figures.iter().map(|figure| {
                 let met = if figure.met { "met" } else { "NOT MET" };
-                let peers: Vec<_> = figure.peers.iter().map(|(name, value)| format!("{name} {value:.1}")).collect();
+                let peers: Vec<_> =
+                    figure.peers.iter().map(|(name, value)| format!("{name} {value:.1}")).collect();
                 [
                     figure.name.clone(),
                     format!("{:.2} {}", figure.value, figure.unit),

@@ -12,10 +12,7 @@ use crate::{
     cli::{Actuators, Cli, Command, Global},
     endpoints::Clients,
 };
-use chassis::{
-    Context, TelemetryConfig, exit, run,
-    telemetry::LogFormat,
-};
+use chassis::{Context, TelemetryConfig, exit, run, telemetry::LogFormat};
 use std::{future::Future, process::ExitCode};
 
 /// Runs the command and gives the exit code.
@@ -23,7 +20,9 @@ pub fn dispatch(cli: Cli) -> ExitCode {
     let Cli { global, command } = cli;
     match command {
         Command::Up { settings, database_url } => services::up(&global, &settings, database_url),
-        Command::Knowledge { settings, database_url } => services::knowledge(&global, &settings, database_url),
+        Command::Knowledge { settings, database_url } => {
+            services::knowledge(&global, &settings, database_url)
+        }
         Command::Monitor(settings) => services::monitor(&global, &settings),
         Command::Analyze(settings) => services::analyze(&global, &settings),
         Command::Plan(settings) => services::plan(&global, &settings),
@@ -32,13 +31,19 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::StagingService { node } => staging::node(&global, node),
         Command::Demo(args) => crate::demo::demo(&global, args),
         Command::Bench(args) => crate::bench::bench(&global, args),
-        Command::Apply { file, output } => ask(&global, |clients| declare::apply(clients, file, output.output)),
-        Command::Get { kind, name, output } => ask(&global, |clients| declare::get(clients, kind, name, output.output)),
+        Command::Apply { file, output } => {
+            ask(&global, |clients| declare::apply(clients, file, output.output))
+        }
+        Command::Get { kind, name, output } => {
+            ask(&global, |clients| declare::get(clients, kind, name, output.output))
+        }
         Command::Delete { kind, name } => ask(&global, |clients| declare::delete(clients, kind, name)),
         Command::Status(output) => ask(&global, |clients| status::status(clients, output.output)),
         Command::Thresholds(command) => ask(&global, |clients| thresholds::run(clients, command)),
         Command::Directives(command) => ask(&global, |clients| directives::run(clients, command)),
-        Command::Actuators(Actuators::List(output)) => ask(&global, |clients| status::actuators(clients, output.output)),
+        Command::Actuators(Actuators::List(output)) => {
+            ask(&global, |clients| status::actuators(clients, output.output))
+        }
         Command::Pause(reason) => ask(&global, |clients| pause::pause(clients, reason)),
         Command::Resume(reason) => ask(&global, |clients| pause::resume(clients, reason)),
     }
@@ -93,5 +98,8 @@ fn explain(error: anyhow::Error, knowledge: &str) -> anyhow::Error {
 
 /// Who a person is, for the record.
 pub(crate) fn person() -> String {
-    chassis::config::environment().remove("USER").filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned())
+    chassis::config::environment()
+        .remove("USER")
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "operator".to_owned())
 }

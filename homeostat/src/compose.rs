@@ -121,15 +121,21 @@ fn client(addr: SocketAddr, like: &ClientConfig, tls: bool) -> ClientConfig {
 ///
 /// # Errors
 /// Names the service that did not start, and why.
-pub async fn start(mut config: Config, metrics_listen: SocketAddr, whole: &Context) -> anyhow::Result<System> {
+pub async fn start(
+    mut config: Config,
+    metrics_listen: SocketAddr,
+    whole: &Context,
+) -> anyhow::Result<System> {
     let readiness = Readiness::default();
     let metrics = chassis::metrics::serve_http(whole, metrics_listen, readiness.clone())
         .await
         .context("cannot serve metrics")?;
-    let [for_knowledge, for_analyze, for_monitor, for_plan, for_execute] = std::array::from_fn(|_| part(whole));
+    let [for_knowledge, for_analyze, for_monitor, for_plan, for_execute] =
+        std::array::from_fn(|_| part(whole));
 
     let knowledge_tls = config.knowledge.server.tls.is_some();
-    let knowledge = knowledge::start(config.knowledge, for_knowledge.clone()).await.context("cannot start knowledge")?;
+    let knowledge =
+        knowledge::start(config.knowledge, for_knowledge.clone()).await.context("cannot start knowledge")?;
     for url in [
         &mut config.analyze.knowledge,
         &mut config.monitor.knowledge,
@@ -140,16 +146,20 @@ pub async fn start(mut config: Config, metrics_listen: SocketAddr, whole: &Conte
     }
 
     let analyze_tls = config.analyze.server.tls.is_some();
-    let analyze = analyze::start(config.analyze, for_analyze.clone()).await.context("cannot start analyze")?;
+    let analyze =
+        analyze::start(config.analyze, for_analyze.clone()).await.context("cannot start analyze")?;
     for url in [&mut config.monitor.analyze, &mut config.plan.analyze, &mut config.execute.analyze] {
         *url = client(analyze.addr, url, analyze_tls);
     }
 
     let [monitor_tls, plan_tls, execute_tls] =
-        [&config.monitor.server, &config.plan.server, &config.execute.server].map(|server| server.tls.is_some());
-    let execute = execute::start(config.execute, for_execute.clone()).await.context("cannot start execute")?;
+        [&config.monitor.server, &config.plan.server, &config.execute.server]
+            .map(|server| server.tls.is_some());
+    let execute =
+        execute::start(config.execute, for_execute.clone()).await.context("cannot start execute")?;
     let plan = plan::start(config.plan, for_plan.clone()).await.context("cannot start plan")?;
-    let monitor = monitor::start(config.monitor, for_monitor.clone()).await.context("cannot start monitor")?;
+    let monitor =
+        monitor::start(config.monitor, for_monitor.clone()).await.context("cannot start monitor")?;
     for health in [knowledge.health, analyze.health, execute.health, plan.health, monitor.health] {
         readiness.add(health);
     }

@@ -8,9 +8,11 @@ pub use report::{Check, DemoReport, Episode, Moment};
 
 use crate::{
     cli::{DemoArgs, Global},
-    commands::{self, staging::{Play, documents, play_args}},
-    compose,
-    output,
+    commands::{
+        self,
+        staging::{Play, documents, play_args},
+    },
+    compose, output,
 };
 use anyhow::Context as _;
 use chassis::{Context, exit, run};
@@ -57,8 +59,19 @@ pub(crate) struct Run {
     recorded: recorder::Recorded,
 }
 
-async fn one(control: &Control, args: &DemoArgs, dir: &Path, level: AutonomyLevel, ctx: &Context) -> anyhow::Result<Run> {
-    control.clients.knowledge()?.apply(documents(level)?).await.context("cannot declare the staging services")?;
+async fn one(
+    control: &Control,
+    args: &DemoArgs,
+    dir: &Path,
+    level: AutonomyLevel,
+    ctx: &Context,
+) -> anyhow::Result<Run> {
+    control
+        .clients
+        .knowledge()?
+        .apply(documents(level)?)
+        .await
+        .context("cannot declare the staging services")?;
     let recorder = Recorder::start(&control.clients, ctx)?;
     let play = Play {
         scenario: &args.scenario,
@@ -75,7 +88,10 @@ async fn one(control: &Control, args: &DemoArgs, dir: &Path, level: AutonomyLeve
         reason = control.died() => anyhow::bail!("the control plane ended during the run: {reason}"),
     };
     bar.finish_and_clear();
-    Ok(Run { played: played.with_context(|| format!("the run at {level} did not end"))?, recorded: recorder.stop().await })
+    Ok(Run {
+        played: played.with_context(|| format!("the run at {level} did not end"))?,
+        recorded: recorder.stop().await,
+    })
 }
 
 /// On a terminal only: a run takes as long as it takes, and people should see that it goes on.

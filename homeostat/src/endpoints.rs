@@ -51,9 +51,10 @@ impl Endpoints {
     pub fn read(data_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = file(data_dir);
         match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                Ok(Some(serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))?))
-            }
+            Ok(text) => Ok(Some(
+                serde_json::from_str(&text)
+                    .with_context(|| format!("cannot understand {}", path.display()))?,
+            )),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
@@ -146,7 +147,8 @@ impl Clients {
     /// # Errors
     /// When its address or the TLS files are wrong.
     pub fn monitor(&self) -> anyhow::Result<MonitorClient> {
-        Ok(MonitorClient::new(self.channel(&self.endpoints.monitor)?).max_decoding_message_size(MESSAGE_LIMIT_BYTES))
+        Ok(MonitorClient::new(self.channel(&self.endpoints.monitor)?)
+            .max_decoding_message_size(MESSAGE_LIMIT_BYTES))
     }
 
     /// Plan.
@@ -154,6 +156,7 @@ impl Clients {
     /// # Errors
     /// When its address or the TLS files are wrong.
     pub fn plan(&self) -> anyhow::Result<PlanClient> {
-        Ok(PlanClient::new(self.channel(&self.endpoints.plan)?).max_decoding_message_size(MESSAGE_LIMIT_BYTES))
+        Ok(PlanClient::new(self.channel(&self.endpoints.plan)?)
+            .max_decoding_message_size(MESSAGE_LIMIT_BYTES))
     }
 }

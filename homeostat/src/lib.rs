@@ -6,6 +6,6 @@ pub mod compose;
 pub mod endpoints;
 pub mod output;
 
-pub mod commands;
 pub mod bench;
+pub mod commands;
 pub mod demo;

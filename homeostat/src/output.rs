@@ -19,7 +19,11 @@ pub enum Format {
 ///
 /// # Errors
 /// When it cannot be serialised or standard output is closed.
-pub fn print<T: Serialize + ?Sized>(format: Format, value: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+pub fn print<T: Serialize + ?Sized>(
+    format: Format,
+    value: &T,
+    table: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
     let text = match format {
         Format::Table => table(value),
         Format::Json => serde_json::to_string_pretty(value)?,
@@ -33,7 +37,10 @@ pub fn print<T: Serialize + ?Sized>(format: Format, value: &T, table: impl FnOnc
 /// A table that fits the terminal.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table
+        .load_preset(UTF8_BORDERS_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
     let mut empty = true;
     for row in rows {
         table.add_row(row);
@@ -46,7 +53,7 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
 pub fn number(value: Option<f64>) -> String {
     match value {
         None => "unknown".to_owned(),
-        Some(value) if value == 0.0 => "0".to_owned(),
+        Some(0.0) => "0".to_owned(),
         Some(value) if value.abs() >= 100.0 => format!("{value:.0}"),
         Some(value) if value.abs() >= 1.0 => format!("{value:.2}"),
         Some(value) if value.abs() >= 0.000_1 => format!("{value:.4}"),

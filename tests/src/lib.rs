@@ -4,4 +4,4 @@ pub mod plane;
 pub mod process;
 
 pub use plane::{Five, Plane};
-pub use process::{Process, binary, command_json, data_dir, run_command, turn};
+pub use process::{Process, Turn, binary, command_json, data_dir, run_command, turn};

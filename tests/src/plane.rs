@@ -30,12 +30,15 @@ impl Plane {
     /// When it does not come up.
     pub async fn start(data_dir: &Path, settings: &[&str]) -> Self {
         let mut arguments: Vec<String> =
-            ["up", "--data-dir", &data_dir.to_string_lossy(), "--metrics-listen", "127.0.0.1:0"].map(str::to_owned).into();
+            ["up", "--data-dir", &data_dir.to_string_lossy(), "--metrics-listen", "127.0.0.1:0"]
+                .map(str::to_owned)
+                .into();
         for service in ["knowledge", "monitor", "analyze", "plan", "execute"] {
             arguments.extend(["--set".to_owned(), format!("{service}.server.listen=127.0.0.1:0")]);
         }
         let targets = data_dir.join("staging/targets.json");
-        let fixed = ["monitor.scrape_interval=1s".to_owned(), format!("monitor.targets_file={}", targets.display())];
+        let fixed =
+            ["monitor.scrape_interval=1s".to_owned(), format!("monitor.targets_file={}", targets.display())];
         for setting in fixed.into_iter().chain(settings.iter().map(|text| (*text).to_owned())) {
             arguments.extend(["--set".to_owned(), setting]);
         }
@@ -56,7 +59,10 @@ impl Plane {
 
     async fn serving(&self) {
         let address = self.clients.endpoints.metrics.replace("http://", "");
-        eventually(START_DEADLINE, "readiness", || async { crate::plane::ready(&address).await.then_some(()) }).await;
+        eventually(START_DEADLINE, "readiness", || async {
+            crate::plane::ready(&address).await.then_some(())
+        })
+        .await;
     }
 
     /// Asks the command line about this plane.
@@ -101,8 +107,14 @@ impl Five {
     /// When one does not come up.
     pub async fn start(data_dir: &Path) -> Self {
         let url = || format!("http://127.0.0.1:{}", free_port());
-        let endpoints =
-            Endpoints { knowledge: url(), monitor: url(), analyze: url(), plan: url(), execute: url(), metrics: url() };
+        let endpoints = Endpoints {
+            knowledge: url(),
+            monitor: url(),
+            analyze: url(),
+            plan: url(),
+            execute: url(),
+            metrics: url(),
+        };
         endpoints.write(data_dir).expect("the data directory can be written");
         let targets = data_dir.join("staging/targets.json");
         let interval = "scrape_interval=1s".to_owned();
@@ -141,7 +153,13 @@ impl Five {
     }
 }
 
-fn service(name: &'static str, url: &str, settings: Vec<String>, endpoints: &Endpoints, data_dir: &Path) -> Process {
+fn service(
+    name: &'static str,
+    url: &str,
+    settings: Vec<String>,
+    endpoints: &Endpoints,
+    data_dir: &Path,
+) -> Process {
     let listen = format!("server.listen={}", url.replace("http://", ""));
     let mut all = vec![listen];
     if name != "knowledge" {
@@ -150,7 +168,8 @@ fn service(name: &'static str, url: &str, settings: Vec<String>, endpoints: &End
     if ["monitor", "plan", "execute"].contains(&name) {
         all.push(format!("analyze.url={}", endpoints.analyze));
     }
-    let mut arguments = vec![name.to_owned(), "--data-dir".to_owned(), data_dir.to_string_lossy().into_owned()];
+    let mut arguments =
+        vec![name.to_owned(), "--data-dir".to_owned(), data_dir.to_string_lossy().into_owned()];
     for setting in all.into_iter().chain(settings) {
         arguments.extend(["--set".to_owned(), setting]);
     }

@@ -16,15 +16,25 @@ pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let folder = test.parent().and_then(Path::parent).expect("tests stand in target/<profile>/deps");
     let program = folder.join("homeostat");
-    assert!(program.exists(), "{} is missing; build it with `cargo build --package homeostat`", program.display());
+    assert!(
+        program.exists(),
+        "{} is missing; build it with `cargo build --package homeostat`",
+        program.display()
+    );
     program
 }
 
+/// The right to run; each test's runtime is its own, so holding it blocks no other task.
+#[derive(Debug)]
+pub struct Turn {
+    _guard: MutexGuard<'static, ()>,
+}
+
 /// Two system tests at once would measure each other: they take turns.
-pub fn turn() -> MutexGuard<'static, ()> {
+pub fn turn() -> Turn {
     static TURN: Mutex<()> = Mutex::new(());
     // A test that failed while it had its turn has left nothing behind that matters to the next.
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    Turn { _guard: TURN.lock().unwrap_or_else(PoisonError::into_inner) }
 }
 
 /// A data directory that the Postgres user may enter, removed at the end.
@@ -117,7 +127,13 @@ impl Drop for Process {
 fn spawn(arguments: &[String], log: &Path) -> Child {
     let log = File::options().create(true).append(true).open(log).expect("the log can be written");
     let output = log.try_clone().expect("the log can be shared");
-    command().args(arguments).stdin(Stdio::null()).stdout(output).stderr(log).spawn().expect("the binary starts")
+    command()
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(log)
+        .spawn()
+        .expect("the binary starts")
 }
 
 /// The binary without settings from the tester's own environment.

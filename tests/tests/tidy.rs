@@ -10,8 +10,13 @@ use std::{
 
 const SERVICES: [&str; 5] = ["monitor", "analyze", "plan", "execute", "knowledge"];
 /// Folders of a service that speak to the outside, beside the shell files that every service has.
-const ADAPTERS: [(&str, &str); 5] =
-    [("monitor", "sensors"), ("knowledge", "store"), ("knowledge", "embedded"), ("knowledge", "hub"), ("knowledge", "writer")];
+const ADAPTERS: [(&str, &str); 5] = [
+    ("monitor", "sensors"),
+    ("knowledge", "store"),
+    ("knowledge", "embedded"),
+    ("knowledge", "hub"),
+    ("knowledge", "writer"),
+];
 const SHELL: [&str; 6] = ["lib", "config", "service", "grpc", "metrics", "tests"];
 /// Past this a file holds more than one idea.
 const LINES_MAX: usize = 600;
@@ -23,7 +28,12 @@ fn root() -> PathBuf {
 fn members() -> Vec<PathBuf> {
     let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let manifest: toml::Table = text.parse().unwrap();
-    manifest["workspace"]["members"].as_array().unwrap().iter().map(|m| root().join(m.as_str().unwrap())).collect()
+    manifest["workspace"]["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| root().join(m.as_str().unwrap()))
+        .collect()
 }
 
 /// Package name → names of what it builds on, in production and in its build script, not in tests.
@@ -90,7 +100,10 @@ fn inner_crates_name_no_outer_ones() {
 #[test]
 fn only_knowledge_names_the_database() {
     for (name, named) in arrows() {
-        assert!(name == "knowledge" || !named.contains("sqlx"), "{name} must reach Postgres through Knowledge");
+        assert!(
+            name == "knowledge" || !named.contains("sqlx"),
+            "{name} must reach Postgres through Knowledge"
+        );
     }
 }
 
@@ -108,17 +121,33 @@ fn is_shell(service: &str, file: &Path) -> bool {
 
 #[test]
 fn cores_are_pure() {
-    let forbidden =
-        ["tokio", "tonic", "sqlx", "rand::", "SystemClock", "Instant::now", "SystemTime::now", "Timestamp::now", "std::fs", "std::net"];
+    let forbidden = [
+        "tokio",
+        "tonic",
+        "sqlx",
+        "rand::",
+        "SystemClock",
+        "Instant::now",
+        "SystemTime::now",
+        "Timestamp::now",
+        "std::fs",
+        "std::net",
+    ];
     let mut cores = 0;
     for service in SERVICES {
-        for file in sources(&root().join(service).join("src")).into_iter().filter(|file| !is_shell(service, file)) {
+        for file in
+            sources(&root().join(service).join("src")).into_iter().filter(|file| !is_shell(service, file))
+        {
             cores += 1;
             let text = fs::read_to_string(&file).unwrap();
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             for (number, line) in code.enumerate() {
                 for word in forbidden {
-                    assert!(!line.contains(word), "{} line {number}: a core names {word}: {line}", file.display());
+                    assert!(
+                        !line.contains(word),
+                        "{} line {number}: a core names {word}: {line}",
+                        file.display()
+                    );
                 }
             }
         }
@@ -129,7 +158,9 @@ fn cores_are_pure() {
 #[test]
 fn every_file_says_what_it_is_and_holds_one_idea() {
     for folder in members() {
-        for file in ["src", "tests", "examples", "benches"].iter().flat_map(|part| sources(&folder.join(part))) {
+        for file in
+            ["src", "tests", "examples", "benches"].iter().flat_map(|part| sources(&folder.join(part)))
+        {
             let text = fs::read_to_string(&file).unwrap();
             let first = text.lines().next().unwrap_or_default();
             let says = first.starts_with("//!") || first.contains("include_str!");
@@ -142,7 +173,13 @@ fn every_file_says_what_it_is_and_holds_one_idea() {
 
 #[test]
 fn nothing_is_left_undone_or_allowed_silently() {
-    let words = [concat!("#[", "allow("), concat!("#[", "ignore"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("FIX", "ME")];
+    let words = [
+        concat!("#[", "allow("),
+        concat!("#[", "ignore"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("FIX", "ME"),
+    ];
     for file in members().iter().flat_map(|folder| sources(folder)) {
         let text = fs::read_to_string(&file).unwrap();
         for word in words {

@@ -55,7 +55,11 @@ pub(super) async fn throughput(rig: &Rig, ctx: &Context) -> anyhow::Result<Vec<F
 
 async fn propose(knowledge: &Knowledge, id: Uuid, number: u64, ctx: &Context) -> anyhow::Result<()> {
     let answer = knowledge.propose(directive(id, number, ctx.clock.now())?).await?;
-    anyhow::ensure!(answer.verdict == ProposeVerdict::Accepted, "directive {number} was not accepted: {}", answer.detail);
+    anyhow::ensure!(
+        answer.verdict == ProposeVerdict::Accepted,
+        "directive {number} was not accepted: {}",
+        answer.detail
+    );
     Ok(())
 }
 
@@ -96,7 +100,8 @@ pub(super) async fn latency(rig: &Rig, ctx: &Context) -> anyhow::Result<Vec<Figu
 fn delays(decided: &[(Uuid, Duration)], seen: &Seen) -> anyhow::Result<Histogram<u64>> {
     let mut histogram = Histogram::<u64>::new(3)?;
     for (id, at) in decided {
-        let arrived = seen.at(id).ok_or_else(|| anyhow::anyhow!("directive {id} did not arrive within {DRAIN:?}"))?;
+        let arrived =
+            seen.at(id).ok_or_else(|| anyhow::anyhow!("directive {id} did not arrive within {DRAIN:?}"))?;
         histogram.record(u64::try_from(arrived.saturating_sub(*at).as_micros())?)?;
     }
     Ok(histogram)

@@ -6,8 +6,8 @@ use chassis::Context;
 use hdrhistogram::Histogram;
 use proto::{
     model::{
-        AutonomyLevel, DataGap, Declared, DeclaredSpec, PolicySpec, Quality, ResourceId, ReviewRule, Sample, SampleBatch,
-        ScalePolicy, ServiceSpec, Shard, SignalDescriptor, SignalId, SignalKind,
+        AutonomyLevel, DataGap, Declared, DeclaredSpec, PolicySpec, Quality, ResourceId, ReviewRule, Sample,
+        SampleBatch, ScalePolicy, ServiceSpec, Shard, SignalDescriptor, SignalId, SignalKind,
     },
     wire,
 };
@@ -45,14 +45,18 @@ const SIGNALS: [(&str, SignalKind, &str); 5] = [
 /// p50 and p99 over all crowds; one that brought no directive fails the bench.
 pub(super) async fn sample_to_directive(rig: &Rig, ctx: &Context) -> anyhow::Result<Vec<Figure>> {
     let ctx = ctx.sub();
-    let services = (0..SERVICES).map(|n| ResourceId::service("bench", &format!("s{n}"))).collect::<Result<Vec<_>, _>>()?;
+    let services = (0..SERVICES)
+        .map(|n| ResourceId::service("bench", &format!("s{n}")))
+        .collect::<Result<Vec<_>, _>>()?;
     rig.clients.knowledge()?.apply(documents()?).await.context("cannot declare the services")?;
     let seen = actuator::serve(rig, &ctx).await?;
     let sent = feed(rig, &services, &ctx).await?;
     let mut histogram = Histogram::<u64>::new(3)?;
     for (service, at) in &sent {
         let arrived = seen.first_for(service).with_context(|| format!("no directive came for {service}"))?;
-        let delay = arrived.checked_sub(*at).with_context(|| format!("a directive came for {service} before its crowd"))?;
+        let delay = arrived
+            .checked_sub(*at)
+            .with_context(|| format!("a directive came for {service} before its crowd"))?;
         histogram.record(u64::try_from(delay.as_micros())?)?;
     }
     ctx.stopper.stop();
@@ -97,17 +101,28 @@ fn documents() -> anyhow::Result<Vec<Declared>> {
             review: ReviewRule::Automatic,
         };
         for spec in [DeclaredSpec::Service(Box::new(service)), DeclaredSpec::Policy(Box::new(policy))] {
-            documents.push(Declared { namespace: "bench".to_owned(), name: name.clone(), spec, version: 0, applied_at: None });
+            documents.push(Declared {
+                namespace: "bench".to_owned(),
+                name: name.clone(),
+                spec,
+                version: 0,
+                applied_at: None,
+            });
         }
     }
     Ok(documents)
 }
 
 /// Sends ticks as a monitor does; tells when each service's first crowded sample was sent.
-async fn feed(rig: &Rig, services: &[ResourceId], ctx: &Context) -> anyhow::Result<Vec<(ResourceId, Duration)>> {
+async fn feed(
+    rig: &Rig,
+    services: &[ResourceId],
+    ctx: &Context,
+) -> anyhow::Result<Vec<(ResourceId, Duration)>> {
     let (to_analyze, batches) = mpsc::channel::<wire::SampleBatch>(WINDOW);
     let stream = tokio_stream::wrappers::ReceiverStream::new(batches);
-    let mut acks = rig.clients.analyze()?.raw().ingest(stream).await.context("cannot open the stream")?.into_inner();
+    let mut acks =
+        rig.clients.analyze()?.raw().ingest(stream).await.context("cannot open the stream")?.into_inner();
     ctx.tasks.spawn("bench-acks", chassis::OnFailure::Log, async move {
         while acks.message().await?.is_some() {}
         Ok(())
@@ -126,8 +141,11 @@ async fn feed(rig: &Rig, services: &[ResourceId], ctx: &Context) -> anyhow::Resu
             let shard = wire.shard;
             to_analyze.send(wire).await.context("Analyze closed the stream")?;
             // The services whose crowd begins in this tick, with the moment their batch was handed over.
-            let new = services.iter().enumerate().take(crowded).skip(sent_before(tick)).map(|(_, service)| service);
-            sent.extend(new.filter(|service| service.shard().number() == shard).map(|service| (service.clone(), at)));
+            let new =
+                services.iter().enumerate().take(crowded).skip(sent_before(tick)).map(|(_, service)| service);
+            sent.extend(
+                new.filter(|service| service.shard().number() == shard).map(|service| (service.clone(), at)),
+            );
         }
     }
     Ok(sent)
@@ -159,7 +177,13 @@ fn shards(services: &[ResourceId], tick: usize, crowded: usize, ctx: &Context) -
             if tick == 0
                 && let Ok(signal) = SignalId::new(service.clone(), name)
             {
-                batch.descriptors.push(SignalDescriptor { handle, signal, kind, unit: unit.to_owned(), declared: true });
+                batch.descriptors.push(SignalDescriptor {
+                    handle,
+                    signal,
+                    kind,
+                    unit: unit.to_owned(),
+                    declared: true,
+                });
             }
             batch.samples.push(Sample { handle, at, value: Some(value), quality: Quality::Good });
         }

@@ -56,7 +56,10 @@ pub(super) fn directive(id: Uuid, number: u64, now: Timestamp) -> anyhow::Result
         expires_at: now + Duration::from_secs(60),
         apply_timeout: Duration::from_secs(30),
         verify_window: Duration::from_secs(30),
-        preconditions: Preconditions { max_evidence_age: Duration::from_secs(60), requires_known_data: false },
+        preconditions: Preconditions {
+            max_evidence_age: Duration::from_secs(60),
+            requires_known_data: false,
+        },
         expected: Vec::new(),
         counterfactual: Vec::new(),
         rationale: Rationale {

@@ -50,7 +50,9 @@ fn brief(document: &Declared) -> String {
             });
             format!("for {}, {}, {scale}", policy.service, policy.autonomy)
         }
-        DeclaredSpec::Slo(slo) => format!("for {}, {} % good", slo.service, slo.objective.target_ratio * 100.0),
+        DeclaredSpec::Slo(slo) => {
+            format!("for {}, {} % good", slo.service, slo.objective.target_ratio * 100.0)
+        }
     }
 }
 
@@ -99,7 +101,8 @@ fn kind_of(text: &str) -> anyhow::Result<DeclaredKind> {
         .copied()
         .find(|kind| {
             let name = kind.as_str().to_lowercase();
-            [name.clone(), format!("{name}s"), name.replace("policy", "policies")].contains(&text.to_lowercase())
+            [name.clone(), format!("{name}s"), name.replace("policy", "policies")]
+                .contains(&text.to_lowercase())
         })
         .with_context(|| format!("{text:?} is no kind; there are Service, Policy and SLO"))
 }

@@ -37,7 +37,10 @@ pub async fn run(clients: Clients, command: Directives) -> anyhow::Result<u8> {
         Directives::Undo(args) => {
             let record = clients.execute()?.undo(args.id, &person(), &args.reason).await?;
             output::print(args.output.output, &record, |record| {
-                format!("{} takes {} back: {} ({})", record.directive.id, args.id, record.directive.action, record.state)
+                format!(
+                    "{} takes {} back: {} ({})",
+                    record.directive.id, args.id, record.directive.action, record.state
+                )
             })?;
         }
     }
@@ -60,7 +63,9 @@ fn row(record: &DirectiveRecord) -> [String; 7] {
 async fn review(clients: &Clients, args: DirectiveReviewArgs, approve: bool) -> anyhow::Result<()> {
     let review = Review { id: args.id, approve, reviewer: person(), reason: args.reason };
     let record = clients.knowledge()?.review_directive(review).await?;
-    output::print(args.output.output, &record, |record| format!("{} is {}", record.directive.id, record.state))
+    output::print(args.output.output, &record, |record| {
+        format!("{} is {}", record.directive.id, record.state)
+    })
 }
 
 /// A directive with everything that is known about it.
@@ -79,11 +84,17 @@ async fn find(clients: &Clients, text: &str) -> anyhow::Result<Uuid> {
         return Ok(id);
     }
     let list = clients.knowledge()?.list_directives(None, &[], LOOKED_THROUGH).await?;
-    let mut matching = list.directives.iter().map(|record| record.directive.id).filter(|id| id.to_string().starts_with(text));
+    let mut matching = list
+        .directives
+        .iter()
+        .map(|record| record.directive.id)
+        .filter(|id| id.to_string().starts_with(text));
     match (matching.next(), matching.next()) {
         (Some(id), None) => Ok(id),
         (Some(_), Some(_)) => anyhow::bail!("several directives begin with {text:?}; give more of the id"),
-        (None, _) => anyhow::bail!("no directive begins with {text:?}; `homeostat directives list` shows them"),
+        (None, _) => {
+            anyhow::bail!("no directive begins with {text:?}; `homeostat directives list` shows them")
+        }
     }
 }
 
@@ -144,7 +155,12 @@ async fn watch(clients: &Clients, format: Format) -> anyhow::Result<()> {
                 writeln!(
                     out,
                     "{} {} {:<17} {} {} {}",
-                    record.changed_at, directive.id, record.state, directive.resource, directive.action, record.detail
+                    record.changed_at,
+                    directive.id,
+                    record.state,
+                    directive.resource,
+                    directive.action,
+                    record.detail
                 )?;
             }
             Format::Json => writeln!(out, "{}", serde_json::to_string(&record)?)?,

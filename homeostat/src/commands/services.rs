@@ -20,7 +20,12 @@ where
 {
     let mut env = config::environment();
     env.retain(|name, _| !GLOBAL_VARIABLES.contains(&name.as_str()));
-    let layers = Layers { file: settings.config.clone(), env_prefix, env, flags: [flags, settings.set.clone()].concat() };
+    let layers = Layers {
+        file: settings.config.clone(),
+        env_prefix,
+        env,
+        flags: [flags, settings.set.clone()].concat(),
+    };
     match config::load::<T>(&layers) {
         Ok(loaded) if settings.print_config => {
             print!("{}", config::print(&loaded));
@@ -75,7 +80,9 @@ where
     let metrics = settings.metrics_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
     run(&telemetry(global, FILTER), |ctx: Context| async move {
         let readiness = Readiness::default();
-        let metrics = chassis::metrics::serve_http(&ctx, metrics, readiness.clone()).await.context("cannot serve metrics")?;
+        let metrics = chassis::metrics::serve_http(&ctx, metrics, readiness.clone())
+            .await
+            .context("cannot serve metrics")?;
         let (addr, health) = start(ctx.clone()).await.with_context(|| format!("cannot start {name}"))?;
         readiness.add(health);
         tracing::info!(service = name, %addr, %metrics, "up");
@@ -85,7 +92,11 @@ where
 }
 
 fn bind_flag(settings: &Settings) -> Vec<(String, String)> {
-    if settings.insecure_bind { vec![("server.insecure_bind".to_owned(), "true".to_owned())] } else { Vec::new() }
+    if settings.insecure_bind {
+        vec![("server.insecure_bind".to_owned(), "true".to_owned())]
+    } else {
+        Vec::new()
+    }
 }
 
 /// `homeostat knowledge`.

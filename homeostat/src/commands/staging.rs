@@ -12,9 +12,9 @@ use chassis::{Context, run};
 use proto::model::{AutonomyLevel, Declared, DeclaredSpec, yaml};
 use serde::Serialize;
 use staging::{
+    cluster::ClusterArgs,
     replicas::Launch,
     report::Report,
-    cluster::ClusterArgs,
     supervisor::{self, Played, TimelineEntry},
     topology::Role,
 };
@@ -56,7 +56,11 @@ pub fn node(global: &Global, node: staging::node::Node) -> ExitCode {
 }
 
 /// What the supervisor is told for one play.
-pub(crate) fn play_args(dir: &Path, execute: Option<String>, play: Play<'_>) -> anyhow::Result<supervisor::StagingArgs> {
+pub(crate) fn play_args(
+    dir: &Path,
+    execute: Option<String>,
+    play: Play<'_>,
+) -> anyhow::Result<supervisor::StagingArgs> {
     let Play { scenario, seed, duration, replicas, records } = play;
     let cluster = ClusterArgs {
         replicas: Role::MANAGED.map(|role| (role, replicas)).into(),
@@ -120,7 +124,8 @@ fn show(args: &StagingArgs, played: &Played) -> anyhow::Result<()> {
         timeline: &played.timeline,
     };
     output::print(args.output.output, &report, |report| {
-        let Report { offered, within_objective, degraded, failed, violating_seconds, replica_seconds } = report.report;
+        let Report { offered, within_objective, degraded, failed, violating_seconds, replica_seconds } =
+            report.report;
         let happened = report.timeline.iter().map(|entry| {
             [format!("{:.1}", entry.at_s), entry.kind.clone(), entry.resource.clone(), entry.text.clone()]
         });
@@ -129,7 +134,8 @@ fn show(args: &StagingArgs, played: &Played) -> anyhow::Result<()> {
             table(["SECOND", "KIND", "RESOURCE", "WHAT"], happened),
             table(
                 ["OFFERED", "WITHIN OBJECTIVE", "DEGRADED", "FAILED", "VIOLATING SECONDS", "REPLICA SECONDS"],
-                [[offered, within_objective, degraded, failed, violating_seconds, replica_seconds].map(|n| n.to_string())]
+                [[offered, within_objective, degraded, failed, violating_seconds, replica_seconds]
+                    .map(|n| n.to_string())]
             )
         )
     })

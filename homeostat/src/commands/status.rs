@@ -11,7 +11,9 @@ use proto::{
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 /// How long one service may take to answer before it counts as away.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
@@ -106,10 +108,12 @@ async fn gather(clients: &Clients) -> anyhow::Result<Status> {
     .await
     .unwrap_or_default();
     let knowledge = clients.knowledge()?;
-    let actuators = known(&mut unknown, "actuators", async { Ok(knowledge.list_actuators(true).await?) }).await;
+    let actuators =
+        known(&mut unknown, "actuators", async { Ok(knowledge.list_actuators(true).await?) }).await;
     let execute = clients.execute()?;
     let pause = known(&mut unknown, "pause", async { Ok(execute.pause_status().await?.0) }).await;
-    let (down, up): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.health() == wire::TargetHealth::Down);
+    let (down, up): (Vec<_>, Vec<_>) =
+        targets.into_iter().partition(|target| target.health() == wire::TargetHealth::Down);
     Ok(Status {
         services,
         pause,
@@ -171,7 +175,8 @@ pub async fn assessments(clients: &Clients) -> anyhow::Result<BTreeMap<String, A
     let mut stream = clients.analyze()?.watch_assessments(Vec::new()).await?;
     let mut newest = BTreeMap::new();
     // A repeat means that the first burst is over.
-    while let Ok(Some(assessment)) = tokio::time::timeout(BURST_GAP, stream.next()).await.unwrap_or(Ok(None)) {
+    while let Ok(Some(assessment)) = tokio::time::timeout(BURST_GAP, stream.next()).await.unwrap_or(Ok(None))
+    {
         if newest.insert(assessment.resource.to_string(), assessment).is_some() {
             break;
         }
@@ -179,7 +184,10 @@ pub async fn assessments(clients: &Clients) -> anyhow::Result<BTreeMap<String, A
     Ok(newest)
 }
 
-fn resources(assessments: &BTreeMap<String, Assessment>, reports: &[wire::PlanReport]) -> Vec<ResourceStatus> {
+fn resources(
+    assessments: &BTreeMap<String, Assessment>,
+    reports: &[wire::PlanReport],
+) -> Vec<ResourceStatus> {
     let one = |(resource, assessment): (&String, &Assessment)| {
         let report = reports.iter().find(|report| {
             report.resource.clone().and_then(|id| proto::model::ResourceId::try_from(id).ok()).as_ref()
@@ -191,7 +199,10 @@ fn resources(assessments: &BTreeMap<String, Assessment>, reports: &[wire::PlanRe
             data_reason: assessment.data.reason.clone(),
             objective: assessment.objective.as_ref().map(|objective| objective.standing),
             good_ratio: assessment.objective.as_ref().and_then(|objective| objective.good_ratio),
-            budget_remaining_ratio: assessment.objective.as_ref().and_then(|objective| objective.budget_remaining_ratio),
+            budget_remaining_ratio: assessment
+                .objective
+                .as_ref()
+                .and_then(|objective| objective.budget_remaining_ratio),
             load: assessment.value("load"),
             utilisation: assessment.value("utilisation"),
             ready_replicas: assessment.value("ready_replicas"),
@@ -215,8 +226,11 @@ fn show(status: &Status) -> String {
             Quality::Good => "good".to_owned(),
             quality => format!("{quality}: {}", resource.data_reason),
         };
-        let symptoms: Vec<_> =
-            resource.symptoms.iter().map(|symptom| format!("{} {}: {}", symptom.severity, symptom.kind, symptom.text)).collect();
+        let symptoms: Vec<_> = resource
+            .symptoms
+            .iter()
+            .map(|symptom| format!("{} {}: {}", symptom.severity, symptom.kind, symptom.text))
+            .collect();
         let forbidden = if resource.reductions_forbidden {
             format!("no reductions: {}", resource.reductions_reason)
         } else {
@@ -234,7 +248,10 @@ fn show(status: &Status) -> String {
     });
     let mut text = table(["SERVICE", "STATE", "ADDRESS", "DETAIL"], services);
     text.push('\n');
-    text.push_str(&table(["RESOURCE", "DATA", "OBJECTIVE", "LOAD", "REPLICAS", "SYMPTOMS", "PLAN"], resources));
+    text.push_str(&table(
+        ["RESOURCE", "DATA", "OBJECTIVE", "LOAD", "REPLICAS", "SYMPTOMS", "PLAN"],
+        resources,
+    ));
     text.push_str(&format!("\ntargets: {} up, {} down", status.targets_up, status.targets_down.len()));
     for target in &status.targets_down {
         text.push_str(&format!("\n  {} {} does not answer: {}", target.job, target.url, target.error));
@@ -273,7 +290,10 @@ pub async fn actuators(clients: Clients, format: Format) -> anyhow::Result<u8> {
                 registered_at.to_string(),
             ]
         };
-        table(["NAME", "INSTANCE", "LEASE", "KINDS", "RESOURCES", "EPOCH", "REGISTERED"], list.iter().map(row))
+        table(
+            ["NAME", "INSTANCE", "LEASE", "KINDS", "RESOURCES", "EPOCH", "REGISTERED"],
+            list.iter().map(row),
+        )
     })?;
     Ok(exit::DONE)
 }

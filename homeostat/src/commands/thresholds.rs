@@ -64,7 +64,9 @@ pub async fn run(clients: Clients, command: Thresholds) -> anyhow::Result<u8> {
             let signal: SignalId = signal.parse()?;
             let rows = list(&clients, &signal.to_string()).await?;
             let Some(row) = rows.into_iter().find(|row| row.signal == signal) else {
-                anyhow::bail!("nothing is known about {signal}; `homeostat thresholds list` shows every signal");
+                anyhow::bail!(
+                    "nothing is known about {signal}; `homeostat thresholds list` shows every signal"
+                );
             };
             output::print(output.output, &row, |row| show_rows(std::slice::from_ref(row)))?;
         }
@@ -135,7 +137,9 @@ async fn live(clients: &Clients, prefix: &str) -> anyhow::Result<Vec<LearnedSign
                 }
             }
             Err(error) if error.is_transient() => {
-                eprintln!("homeostat: Analyze cannot be reached; showing bands as they were when each version was made");
+                eprintln!(
+                    "homeostat: Analyze cannot be reached; showing bands as they were when each version was made"
+                );
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error.into()),
@@ -165,8 +169,17 @@ fn from_stored(threshold: &Threshold) -> Row {
 }
 
 fn from_live(learned: LearnedSignal) -> Row {
-    let LearnedSignal { signal, unit, declared, glance, samples, warm_up_remaining, coverage_ratio, generation, method } =
-        learned;
+    let LearnedSignal {
+        signal,
+        unit,
+        declared,
+        glance,
+        samples,
+        warm_up_remaining,
+        coverage_ratio,
+        generation,
+        method,
+    } = learned;
     Row {
         signal,
         lower: glance.lower,
@@ -235,8 +248,15 @@ async fn review(
     (lower, upper): (Option<f64>, Option<f64>),
 ) -> anyhow::Result<()> {
     let ThresholdReviewArgs { signal, generation, reason, output } = args;
-    let decision =
-        ThresholdDecision { signal: signal.parse()?, review, generation, lower, upper, reviewer: person(), reason };
+    let decision = ThresholdDecision {
+        signal: signal.parse()?,
+        review,
+        generation,
+        lower,
+        upper,
+        reviewer: person(),
+        reason,
+    };
     let threshold = clients.knowledge()?.review_threshold(decision).await?;
     output::print(output.output, &threshold, |threshold| show_versions(std::slice::from_ref(threshold)))
 }

@@ -1,8 +1,6 @@
 //! The demo's control plane: a real `homeostat up` in a process of its own, with its own data directory and free ports.
 
-use crate::{
-    endpoints::{self, Clients, Endpoints},
-};
+use crate::endpoints::{self, Clients, Endpoints};
 use anyhow::Context as _;
 use chassis::Context;
 use std::{
@@ -33,9 +31,11 @@ impl Control {
     pub(crate) async fn start(dir: &Path, ctx: &Context) -> anyhow::Result<Self> {
         let data_dir = dir.join("control");
         if data_dir.exists() {
-            std::fs::remove_dir_all(&data_dir).with_context(|| format!("cannot clear {}", data_dir.display()))?;
+            std::fs::remove_dir_all(&data_dir)
+                .with_context(|| format!("cannot clear {}", data_dir.display()))?;
         }
-        std::fs::create_dir_all(&data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+        std::fs::create_dir_all(&data_dir)
+            .with_context(|| format!("cannot create {}", data_dir.display()))?;
         let log = dir.join("up.log");
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let program = std::env::current_exe().context("cannot find this program")?;
@@ -45,7 +45,8 @@ impl Control {
             command.args(["--set", &format!("{service}.server.listen=127.0.0.1:0")]);
         }
         command.args(["--set", "monitor.scrape_interval=1s"]);
-        command.args(["--set", &format!("monitor.targets_file={}", dir.join("staging/targets.json").display())]);
+        command
+            .args(["--set", &format!("monitor.targets_file={}", dir.join("staging/targets.json").display())]);
         for variable in crate::cli::GLOBAL_VARIABLES {
             command.env_remove(variable);
         }

@@ -93,7 +93,11 @@ async fn follow_symptoms(analyze: Analyze, seen: Arc<Mutex<Recorded>>) -> anyhow
     Ok(())
 }
 
-async fn follow_directives(knowledge: Knowledge, since: Timestamp, seen: Arc<Mutex<Recorded>>) -> anyhow::Result<()> {
+async fn follow_directives(
+    knowledge: Knowledge,
+    since: Timestamp,
+    seen: Arc<Mutex<Recorded>>,
+) -> anyhow::Result<()> {
     let mut stream = knowledge.watch_directives(0, true).await?;
     while let Some(record) = stream.next().await? {
         if record.directive.created_at >= since {

@@ -1,10 +1,11 @@
 //! The demo's report: figures from the load generator's own record, the timeline, and whether the loop closed.
 
 use super::Run;
-use crate::output::table;
+use crate::{commands::staging::documents, output::table};
 use jiff::Timestamp;
 use proto::model::{
-    Directive, DirectiveKind, DirectiveRecord, DirectiveState, ResourceId, Severity, Symptom, SymptomKind,
+    AutonomyLevel, DeclaredSpec, Directive, DirectiveKind, DirectiveRecord, DirectiveState, ResourceId,
+    Severity, Symptom, SymptomKind,
 };
 use serde::Serialize;
 use staging::{
@@ -12,15 +13,11 @@ use staging::{
     report::{Report, violating},
     scenario::Trouble,
     supervisor::TimelineEntry,
-    topology::Role,
 };
 use std::time::Duration;
 
 /// Acting may use at most this share of the replica-seconds of always holding the maximum.
 const REPLICA_SECONDS_SHARE_MAX: f64 = 0.6;
-/// Replicas that the shipped policies allow for each managed service (deploy/staging/services.yaml).
-const MAXIMUM_REPLICAS: u64 = 8;
-
 /// Something that happened in the acting run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Moment {
@@ -105,11 +102,15 @@ impl DemoReport {
 /// Puts the report together.
 pub(super) fn build(seed: u64, duration: Duration, observe: Run, act: Run) -> anyhow::Result<DemoReport> {
     let timeline = timeline(&act);
-    let maximum_replica_seconds = MAXIMUM_REPLICAS * Role::MANAGED.len() as u64 * duration.as_secs();
+    let maximum_replica_seconds = maximum_replicas()? * duration.as_secs();
     let closed = loop_closed(&act);
     let (before, after) = (observe.played.report.clone(), act.played.report.clone());
     let checks = vec![
-        Check { name: "the loop closed".to_owned(), passed: closed.is_ok(), detail: closed.clone().unwrap_or_else(|why| why) },
+        Check {
+            name: "the loop closed".to_owned(),
+            passed: closed.is_ok(),
+            detail: closed.clone().unwrap_or_else(|why| why),
+        },
         Check {
             name: "acting had fewer violating seconds".to_owned(),
             passed: after.violating_seconds < before.violating_seconds,
@@ -117,7 +118,8 @@ pub(super) fn build(seed: u64, duration: Duration, observe: Run, act: Run) -> an
         },
         Check {
             name: "acting used at most 60 % of the maximum's replica-seconds".to_owned(),
-            passed: after.replica_seconds as f64 <= REPLICA_SECONDS_SHARE_MAX * maximum_replica_seconds as f64,
+            passed: after.replica_seconds as f64
+                <= REPLICA_SECONDS_SHARE_MAX * maximum_replica_seconds as f64,
             detail: format!("{} of {maximum_replica_seconds}", after.replica_seconds),
         },
     ];
@@ -134,6 +136,15 @@ pub(super) fn build(seed: u64, duration: Duration, observe: Run, act: Run) -> an
         observe: before,
         act: after,
     })
+}
+
+/// Replicas of all services together, if each were held at its policy's maximum.
+fn maximum_replicas() -> anyhow::Result<u64> {
+    let policies = documents(AutonomyLevel::Act)?.into_iter().filter_map(|document| match document.spec {
+        DeclaredSpec::Policy(policy) => policy.scale,
+        DeclaredSpec::Service(_) | DeclaredSpec::Slo(_) => None,
+    });
+    Ok(policies.map(|scale| u64::from(scale.maximum_replicas)).sum())
 }
 
 fn seconds(run: &Run, at: Timestamp) -> f64 {
@@ -171,7 +182,9 @@ fn loop_closed(run: &Run) -> Result<String, String> {
         .directives
         .values()
         .filter_map(|records| newest(records))
-        .filter(|record| record.state == DirectiveState::Verified && reached(record, DirectiveState::Applied).is_some())
+        .filter(|record| {
+            record.state == DirectiveState::Verified && reached(record, DirectiveState::Applied).is_some()
+        })
         .map(|record| &record.directive)
         .collect();
     if run.recorded.symptoms.is_empty() {
@@ -185,7 +198,8 @@ fn loop_closed(run: &Run) -> Result<String, String> {
     if verified.is_empty() {
         return Err("no directive was applied and verified".to_owned());
     }
-    let names: Vec<_> = verified.iter().map(|directive| format!("{} on {}", directive.action, directive.resource)).collect();
+    let names: Vec<_> =
+        verified.iter().map(|directive| format!("{} on {}", directive.action, directive.resource)).collect();
     Ok(format!("verified: {}", names.join("; ")))
 }
 
@@ -230,8 +244,10 @@ fn from_symptom(run: &Run, resource: &ResourceId, symptom: &Symptom) -> Vec<Mome
         return Vec::new();
     }
     let Some(opened) = symptom.opened_at else { return Vec::new() };
-    let mut moments = vec![moment(opened, format!("{} {} opened: {}", symptom.severity, symptom.kind, symptom.text))];
-    moments.extend(symptom.ended_at.map(|ended| moment(ended, format!("{} {}", symptom.kind, symptom.state))));
+    let mut moments =
+        vec![moment(opened, format!("{} {} opened: {}", symptom.severity, symptom.kind, symptom.text))];
+    moments
+        .extend(symptom.ended_at.map(|ended| moment(ended, format!("{} {}", symptom.kind, symptom.state))));
     moments
 }
 
@@ -244,10 +260,17 @@ fn from_directive(run: &Run, record: &DirectiveRecord) -> Vec<Moment> {
         text,
         directive_id: Some(directive.id.to_string()),
     };
-    let mut moments = vec![moment(directive.created_at, format!("decided: {}: {}", directive.action, directive.rationale.text))];
-    let told = [DirectiveState::Applied, DirectiveState::Refused, DirectiveState::Failed, DirectiveState::Expired];
+    let mut moments = vec![moment(
+        directive.created_at,
+        format!("decided: {}: {}", directive.action, directive.rationale.text),
+    )];
+    let told =
+        [DirectiveState::Applied, DirectiveState::Refused, DirectiveState::Failed, DirectiveState::Expired];
     for step in record.history.iter().filter(|step| told.contains(&step.to)) {
-        moments.push(moment(step.at, format!("{}: {} {}", step.to, directive.action, step.detail).trim().to_owned()));
+        moments.push(moment(
+            step.at,
+            format!("{}: {} {}", step.to, directive.action, step.detail).trim().to_owned(),
+        ));
     }
     moments
 }
@@ -261,16 +284,26 @@ fn episodes(observe: &Run, act: &Run, duration: Duration) -> Vec<Episode> {
 
 fn episode(observe: &Run, act: &Run, cause: &TimelineEntry, end: f64) -> Episode {
     let span = |records: &[Record]| -> Vec<u64> {
-        violating(records).into_iter().filter(|second| (*second as f64) >= cause.at_s.floor() && (*second as f64) < end).collect()
+        violating(records)
+            .into_iter()
+            .filter(|second| (*second as f64) >= cause.at_s.floor() && (*second as f64) < end)
+            .collect()
     };
     let (acted, observed) = (span(&act.played.records), span(&observe.played.records));
     let first = acted.first().or(observed.first()).map(|second| *second as f64);
     let within = |at_s: &f64| *at_s >= cause.at_s && *at_s < end;
     let opened = act.recorded.symptoms.values().filter_map(|(_, symptom)| symptom.opened_at);
     let detect = opened.map(|at| seconds(act, at)).filter(within).min_by(f64::total_cmp);
-    let decided = act.recorded.directives.values().filter_map(|records| newest(records)).filter(|record| !record.directive.reduces);
-    let decided: Vec<_> = decided.filter(|record| within(&seconds(act, record.directive.created_at))).collect();
-    let decide = decided.iter().map(|record| seconds(act, record.directive.created_at)).min_by(f64::total_cmp);
+    let decided = act
+        .recorded
+        .directives
+        .values()
+        .filter_map(|records| newest(records))
+        .filter(|record| !record.directive.reduces);
+    let decided: Vec<_> =
+        decided.filter(|record| within(&seconds(act, record.directive.created_at))).collect();
+    let decide =
+        decided.iter().map(|record| seconds(act, record.directive.created_at)).min_by(f64::total_cmp);
     let applied = decided.iter().filter_map(|record| reached(record, DirectiveState::Applied));
     let apply = applied.map(|at| seconds(act, at)).min_by(f64::total_cmp);
     let since = |at: Option<f64>| at.zip(first).map(|(at, first)| at - first);
@@ -304,7 +337,8 @@ pub(super) fn text(report: &DemoReport) -> String {
         ]
     });
     let run = |name: &str, report: &Report| {
-        let Report { offered, within_objective, degraded, failed, violating_seconds, replica_seconds } = *report;
+        let Report { offered, within_objective, degraded, failed, violating_seconds, replica_seconds } =
+            *report;
         let numbers = [offered, within_objective, degraded, failed, violating_seconds, replica_seconds];
         let [a, b, c, d, e, f] = numbers.map(|number| number.to_string());
         [name.to_owned(), a, b, c, d, e, f]
@@ -312,14 +346,24 @@ pub(super) fn text(report: &DemoReport) -> String {
     let checks: Vec<_> = report
         .checks
         .iter()
-        .map(|check| format!("{} {}: {}", if check.passed { "passed" } else { "FAILED" }, check.name, check.detail))
+        .map(|check| {
+            format!("{} {}: {}", if check.passed { "passed" } else { "FAILED" }, check.name, check.detail)
+        })
         .collect();
     format!(
         "What happened while acting (seconds after the load began):\n{}\n\nThe loop, from the first violating second on:\n{}\n\n{}\n\n{}",
         table(["SECOND", "KIND", "RESOURCE", "WHAT"], moments),
         table(["TROUBLE", "DETECT", "DECIDE", "APPLY", "RECOVER", "VIOLATING SECONDS"], episodes),
         table(
-            ["RUN", "OFFERED", "WITHIN OBJECTIVE", "DEGRADED", "FAILED", "VIOLATING SECONDS", "REPLICA SECONDS"],
+            [
+                "RUN",
+                "OFFERED",
+                "WITHIN OBJECTIVE",
+                "DEGRADED",
+                "FAILED",
+                "VIOLATING SECONDS",
+                "REPLICA SECONDS"
+            ],
             [run("observe (only watching)", &report.observe), run("act", &report.act)]
         ),
         checks.join("\n")

@@ -10,7 +10,9 @@ fn recompute(csv: &Path, replicas: &Path, duration: Duration) -> serde_json::Val
     let text = std::fs::read_to_string(csv).unwrap();
     let mut lines = text.lines();
     let header: Vec<_> = lines.next().unwrap().split(',').collect();
-    let column = |name: &str| header.iter().position(|field| *field == name).unwrap_or_else(|| panic!("{name} in {header:?}"));
+    let column = |name: &str| {
+        header.iter().position(|field| *field == name).unwrap_or_else(|| panic!("{name} in {header:?}"))
+    };
     let (intended, latency, status, degraded) =
         (column("intended_ms"), column("latency_us"), column("status"), column("degraded"));
     let seconds = usize::try_from(duration.as_secs()).unwrap();
@@ -67,7 +69,8 @@ fn the_report_is_what_the_records_say() {
         "json",
     ]);
     let error = String::from_utf8_lossy(&output.stderr);
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no report: {error}"));
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no report: {error}"));
     for run in ["observe", "act"] {
         let again = recompute(
             &records.join(format!("{run}.csv")),

@@ -19,7 +19,9 @@ const BACK_DEADLINE: Duration = Duration::from_secs(40);
 fn find(words: &[&str]) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         let Ok(command) = std::fs::read(entry.path().join("cmdline")) else { continue };
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         if words.iter().all(|word| command.contains(word)) {
@@ -58,11 +60,17 @@ fn strike(five: &mut Five, victim: &'static str, dir: &Path) {
 
 async fn all_directives(five: &Five) -> Vec<DirectiveRecord> {
     let knowledge = five.clients.knowledge().unwrap();
-    let list = eventually(BACK_DEADLINE, "the ledger", || async { knowledge.list_directives(None, &[], 10_000).await.ok() }).await;
+    let list = eventually(BACK_DEADLINE, "the ledger", || async {
+        knowledge.list_directives(None, &[], 10_000).await.ok()
+    })
+    .await;
     let mut whole = Vec::new();
     for record in list.directives {
         let id = record.directive.id;
-        whole.push(eventually(BACK_DEADLINE, "a directive", || async { knowledge.get_directive(id).await.ok() }).await);
+        whole.push(
+            eventually(BACK_DEADLINE, "a directive", || async { knowledge.get_directive(id).await.ok() })
+                .await,
+        );
     }
     whole
 }
@@ -78,7 +86,10 @@ fn check(records: &[DirectiveRecord]) {
         }
         if record.directive.generation.0 > 0 {
             let key = (record.directive.resource.clone(), record.directive.kind());
-            assert!(generations.entry(key).or_default().insert(record.directive.generation.0), "a generation was given twice");
+            assert!(
+                generations.entry(key).or_default().insert(record.directive.generation.0),
+                "a generation was given twice"
+            );
         }
     }
     for ((resource, kind), given) in generations {
@@ -119,8 +130,14 @@ async fn nothing_is_lost_or_done_twice_whatever_is_killed() {
     .await;
     let records = all_directives(&five).await;
     check(&records);
-    assert!(records.iter().any(|record| record.state == DirectiveState::Verified), "something was verified in between");
+    assert!(
+        records.iter().any(|record| record.state == DirectiveState::Verified),
+        "something was verified in between"
+    );
     let thresholds = knowledge.list_thresholds("service:staging/", true, "").await.unwrap().thresholds;
-    assert!(thresholds.iter().any(|threshold| threshold.state == ThresholdState::Active), "learned thresholds are still there");
+    assert!(
+        thresholds.iter().any(|threshold| threshold.state == ThresholdState::Active),
+        "learned thresholds are still there"
+    );
     assert!(staging.ended().is_none_or(|code| code == 0));
 }

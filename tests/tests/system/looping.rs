@@ -15,9 +15,9 @@ async fn a_flash_crowd_is_met_by_real_replicas_and_verified() {
     let knowledge = plane.clients.knowledge().unwrap();
     let verified = eventually(Duration::from_secs(60), "a verified scale-out", || async {
         let list = knowledge.list_directives(None, &[DirectiveState::Verified], 100).await.ok()?;
-        list.directives.into_iter().find(|record| {
-            record.directive.kind() == DirectiveKind::Scale && !record.directive.reduces
-        })
+        list.directives
+            .into_iter()
+            .find(|record| record.directive.kind() == DirectiveKind::Scale && !record.directive.reduces)
     })
     .await;
     let record = knowledge.get_directive(verified.directive.id).await.unwrap();

@@ -17,7 +17,10 @@ async fn nothing_is_reduced_while_metrics_are_gone_and_status_says_why() {
         let resources = status["resources"].as_array().unwrap().clone();
         resources.into_iter().find(|resource| resource["resource"] == "service:staging/catalog")
     };
-    eventually(Duration::from_secs(40), "good data", || async { catalog().filter(|resource| resource["data"] == "good") }).await;
+    eventually(Duration::from_secs(40), "good data", || async {
+        catalog().filter(|resource| resource["data"] == "good")
+    })
+    .await;
     let gone = eventually(Duration::from_secs(40), "unknown data that forbids reductions", || async {
         catalog().filter(|resource| resource["data"] == "unknown" && resource["reductions_forbidden"] == true)
     })
@@ -26,9 +29,17 @@ async fn nothing_is_reduced_while_metrics_are_gone_and_status_says_why() {
     assert!(gone["load"].is_null(), "missing data is no number: {gone}");
     let directives = plane.json(&["directives", "list", "--resource", "service:staging/catalog"]);
     let since = directives.as_array().unwrap().len();
-    eventually(Duration::from_secs(60), "data that is back", || async { catalog().filter(|resource| resource["data"] == "good") }).await;
+    eventually(Duration::from_secs(60), "data that is back", || async {
+        catalog().filter(|resource| resource["data"] == "good")
+    })
+    .await;
     let directives = plane.json(&["directives", "list", "--resource", "service:staging/catalog"]);
     let during = directives.as_array().unwrap().len() - since;
-    let reducing = directives.as_array().unwrap().iter().take(during).filter(|record| record["directive"]["reduces"] == true);
+    let reducing = directives
+        .as_array()
+        .unwrap()
+        .iter()
+        .take(during)
+        .filter(|record| record["directive"]["reduces"] == true);
     assert_eq!(reducing.count(), 0, "{directives}");
 }

@@ -25,9 +25,13 @@ impl Drop for Killed {
 fn python() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let prepared = root.join(".venv/bin/python");
-    let program = if prepared.exists() { prepared.to_string_lossy().into_owned() } else { "python3".to_owned() };
+    let program =
+        if prepared.exists() { prepared.to_string_lossy().into_owned() } else { "python3".to_owned() };
     let found = Command::new(&program).args(["-c", "import grpc, grpc_tools"]).stderr(Stdio::null()).status();
-    assert!(found.is_ok_and(|status| status.success()), "{program} has no grpcio and grpcio-tools; run `make python` first");
+    assert!(
+        found.is_ok_and(|status| status.success()),
+        "{program} has no grpcio and grpcio-tools; run `make python` first"
+    );
     program
 }
 
@@ -46,7 +50,10 @@ fn scale(resource: &ResourceId, replicas: u32) -> Directive {
         expires_at: now + Duration::from_secs(60),
         apply_timeout: Duration::from_secs(10),
         verify_window: Duration::from_secs(2),
-        preconditions: Preconditions { max_evidence_age: Duration::from_secs(60), requires_known_data: false },
+        preconditions: Preconditions {
+            max_evidence_age: Duration::from_secs(60),
+            requires_known_data: false,
+        },
         expected: Vec::new(),
         counterfactual: Vec::new(),
         rationale: Rationale { text: "a test of the example".to_owned(), ..Rationale::default() },
@@ -64,11 +71,16 @@ async fn the_python_example_registers_receives_and_reports() {
     let dir = data_dir();
     let plane = Plane::start(dir.path(), &[]).await;
     let resource: ResourceId = "service:example/web".parse().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("actuators/examples/python/actuator.py");
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("actuators/examples/python/actuator.py");
     let lines = std::fs::read_to_string(&script).unwrap().lines().count();
     assert!(lines < 80, "the example has {lines} lines; it promises fewer than 80");
     let address = plane.clients.endpoints.execute.replace("http://", "");
-    let child = Command::new(python).arg(&script).args([&address, &resource.to_string()]).stdin(Stdio::null()).spawn();
+    let child = Command::new(python)
+        .arg(&script)
+        .args([&address, &resource.to_string()])
+        .stdin(Stdio::null())
+        .spawn();
     let _example = Killed(child.unwrap());
 
     let knowledge = plane.clients.knowledge().unwrap();

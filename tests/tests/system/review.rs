@@ -89,7 +89,10 @@ async fn a_pinned_threshold_is_judged_by_until_it_is_unpinned() {
         let rows = plane.json(&["thresholds", "list", signal]);
         rows.as_array().unwrap().iter().find(|row| row["signal"] == signal).cloned()
     };
-    eventually(Duration::from_secs(60), "an active threshold", || async { row().filter(|row| row["state"] == "active") }).await;
+    eventually(Duration::from_secs(60), "an active threshold", || async {
+        row().filter(|row| row["state"] == "active")
+    })
+    .await;
 
     plane.json(&["thresholds", "pin", signal, "--lower", "0", "--upper", "1", "--reason", "drill"]);
     let judged = eventually(Duration::from_secs(15), "a judgement by the pinned limits", || async {
@@ -105,6 +108,11 @@ async fn a_pinned_threshold_is_judged_by_until_it_is_unpinned() {
     .await;
     assert!(learned["upper"].as_f64() > Some(1.0), "{learned}");
     let history = plane.json(&["thresholds", "history", signal]);
-    let states: Vec<_> = history.as_array().unwrap().iter().map(|version| version["state"].as_str().unwrap().to_owned()).collect();
+    let states: Vec<_> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|version| version["state"].as_str().unwrap().to_owned())
+        .collect();
     assert!(states.len() >= 3, "learned, pinned, unpinned: {states:?}");
 }

@@ -8,7 +8,11 @@ use std::{
 };
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_homeostat")).args(arguments).env_remove("HOMEOSTAT_DATA_DIR").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_homeostat"))
+        .args(arguments)
+        .env_remove("HOMEOSTAT_DATA_DIR")
+        .output()
+        .unwrap()
 }
 
 #[track_caller]
@@ -57,8 +61,12 @@ fn a_command_without_a_control_plane_says_how_to_start_one() {
 #[test]
 fn a_broken_file_is_refused_and_nothing_is_applied() {
     let file = std::env::temp_dir().join(format!("homeostat-cli-{}.yaml", std::process::id()));
-    std::fs::write(&file, "kind: Policy\nmetadata: { name: x }\nspec: { service: x, autonomy: yolo }\n").unwrap();
+    std::fs::write(&file, "kind: Policy\nmetadata: { name: x }\nspec: { service: x, autonomy: yolo }\n")
+        .unwrap();
     let path = file.to_str().unwrap();
-    refuses(&["apply", "-f", path, "--knowledge-url", "http://127.0.0.1:9"], &["yolo", "observe", "nothing was applied"]);
+    refuses(
+        &["apply", "-f", path, "--knowledge-url", "http://127.0.0.1:9"],
+        &["yolo", "observe", "nothing was applied"],
+    );
     std::fs::remove_file(&file).unwrap();
 }

@@ -122,9 +122,9 @@ fn is_shell(service: &str, file: &Path) -> bool {
 #[test]
 fn cores_are_pure() {
     let forbidden = [
-        "tokio",
-        "tonic",
-        "sqlx",
+        "tokio::",
+        "tonic::",
+        "sqlx::",
         "rand::",
         "SystemClock",
         "Instant::now",

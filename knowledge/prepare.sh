@@ -34,3 +34,10 @@ touch "$root/knowledge/src/lib.rs"
 cd "$root"
 SQLX_OFFLINE=false DATABASE_URL="postgres:///prepare?host=$work&user=prepare" SQLX_OFFLINE_DIR="$root/.sqlx" cargo check -p knowledge --all-targets
 echo "$(ls "$root/.sqlx" | wc -l) queries in .sqlx"
+
+# With --check nothing may have changed: what is committed fits the migrations and the queries.
+if [ "${1:-}" = --check ] && [ -n "$(git -C "$root" status --porcelain .sqlx)" ]; then
+    git -C "$root" status --short .sqlx >&2
+    echo "prepare.sh: .sqlx is not up to date; run knowledge/prepare.sh and commit it" >&2
+    exit 1
+fi

@@ -10,7 +10,9 @@ use std::{
 
 const SERVICES: [&str; 5] = ["monitor", "analyze", "plan", "execute", "knowledge"];
 /// Folders of a service that speak to the outside, beside the shell files that every service has.
-const ADAPTERS: [(&str, &str); 5] = [
+const ADAPTERS: [(&str, &str); 6] = [
+    // The kill switch is a local file first, whatever else is gone.
+    ("execute", "pause"),
     ("monitor", "sensors"),
     ("knowledge", "store"),
     ("knowledge", "embedded"),

@@ -78,7 +78,7 @@ async fn the_python_example_registers_receives_and_reports() {
     let address = plane.clients.endpoints.execute.replace("http://", "");
     let child = Command::new(python)
         .arg(&script)
-        .args([&address, &resource.to_string()])
+        .args([resource.to_string().as_str(), "--execute", &address])
         .stdin(Stdio::null())
         .spawn();
     let _example = Killed(child.unwrap());

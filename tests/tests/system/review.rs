@@ -82,7 +82,7 @@ async fn a_paused_plane_delivers_nothing_until_it_is_resumed() {
 async fn a_pinned_threshold_is_judged_by_until_it_is_unpinned() {
     let _turn = turn();
     let dir = data_dir();
-    let plane = Plane::start(dir.path(), &["analyze.warm_up_samples=15"]).await;
+    let plane = Plane::start(dir.path(), &["analyze.warm_up_samples=20"]).await;
     let _cluster = staging::start(dir.path(), "steady", Duration::from_secs(90), "observe", 8);
     let signal = "service:staging/gateway#load";
     let row = || {

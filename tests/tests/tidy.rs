@@ -19,7 +19,8 @@ const ADAPTERS: [(&str, &str); 6] = [
     ("knowledge", "hub"),
     ("knowledge", "writer"),
 ];
-const SHELL: [&str; 6] = ["lib", "config", "service", "grpc", "metrics", "tests"];
+/// `testing` holds the fakes that tests of other crates use, over real sockets.
+const SHELL: [&str; 7] = ["lib", "config", "service", "grpc", "metrics", "tests", "testing"];
 /// Past this a file holds more than one idea.
 const LINES_MAX: usize = 600;
 

@@ -108,11 +108,11 @@ async fn a_pinned_threshold_is_judged_by_until_it_is_unpinned() {
     .await;
     assert!(learned["upper"].as_f64() > Some(1.0), "{learned}");
     let history = plane.json(&["thresholds", "history", signal]);
-    let states: Vec<_> = history
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|version| version["state"].as_str().unwrap().to_owned())
-        .collect();
-    assert!(states.len() >= 3, "learned, pinned, unpinned: {states:?}");
+    let versions = history.as_array().unwrap();
+    let pinned = versions.iter().find(|version| version["pinned_upper"].as_f64() == Some(1.0));
+    assert_eq!(pinned.expect("the pinned version stays in the history")["state"], "superseded", "{history}");
+    assert!(
+        versions.iter().any(|version| version["state"] == "active" && version["pinned_upper"].is_null()),
+        "{history}"
+    );
 }

@@ -240,7 +240,7 @@ pub struct StagingArgs {
     /// Varies arrivals and times; the same seed plays the same.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Directory of the cluster's files [default: <data-dir>/staging].
+    /// Directory of the cluster's files [default: staging in the data directory].
     #[arg(long)]
     pub dir: Option<PathBuf>,
     /// Replicas of each managed service at the start.

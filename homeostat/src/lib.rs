@@ -6,6 +6,8 @@ pub mod compose;
 pub mod endpoints;
 pub mod output;
 
+pub mod score;
+
 pub mod bench;
 pub mod commands;
 pub mod demo;

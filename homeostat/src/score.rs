@@ -1,0 +1,4 @@
+//! Scorers: pure functions of labels and judgements. They decide what a detector or a forecast is worth, so they know nothing
+//! of ours.
+
+pub mod nab;

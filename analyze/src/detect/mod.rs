@@ -1,8 +1,12 @@
 //! Detectors: each scores one sample against what it has learned, and learns from it afterwards.
 
 pub mod residual;
+pub mod series;
+pub mod view;
 
 pub use residual::ResidualDetector;
+pub use series::{Judgement, Series, SeriesSettings};
+pub use view::View;
 
 use jiff::Timestamp;
 use proto::model::{Quality, SignalKind};

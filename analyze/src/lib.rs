@@ -4,6 +4,7 @@
 pub mod learn;
 
 pub mod detect;
+pub mod forecast;
 
 pub mod capacity;
 pub mod slo;

@@ -3,6 +3,7 @@
 pub mod histogram;
 pub mod level;
 pub mod residual;
+pub mod seasonality;
 pub mod threshold;
 
 pub use histogram::Histogram;

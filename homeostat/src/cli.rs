@@ -1,5 +1,7 @@
 //! The command line, as DESIGN.md's contract has it.
 
+pub mod offline;
+
 use crate::output::Format;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -206,6 +208,13 @@ pub enum Command {
     Pause(Reason),
     /// Lets it act again.
     Resume(Reason),
+    /// Judges series in CSV files, each row by itself and the rows before it.
+    Detect(offline::DetectArgs),
+    /// Forecasts a series in a CSV file, as quantiles.
+    Forecast(offline::ForecastArgs),
+    /// Tells what a detector or a forecast is worth, on labelled data.
+    #[command(subcommand)]
+    Score(offline::Score),
     /// Measures the figures of the performance table.
     Bench(BenchArgs),
     /// One process of the staging cluster.
@@ -230,7 +239,11 @@ pub struct Reason {
 
 /// `staging`.
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct StagingArgs {
+    /// Something else than to run the cluster.
+    #[command(subcommand)]
+    pub command: Option<StagingCommand>,
     /// demo, steady, flash-crowd, dependency-failure, bad-replica, metrics-gone or kills.
     #[arg(long, default_value = "steady")]
     pub scenario: String,
@@ -258,6 +271,89 @@ pub struct StagingArgs {
     /// How to print the report.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// What can be done with a staging cluster that runs.
+#[derive(Debug, Clone, Subcommand)]
+pub enum StagingCommand {
+    /// Faults by command: something goes wrong in a running cluster until it is cleared.
+    #[command(subcommand)]
+    Fault(FaultCommand),
+}
+
+/// `staging fault`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum FaultCommand {
+    /// Puts a fault in force, replacing the one of the same label.
+    Inject(InjectArgs),
+    /// Ends one fault, or all of them.
+    Clear {
+        /// Which; all when none is named.
+        label: Option<String>,
+        /// Where the cluster runs, and how to print what is still in force.
+        #[command(flatten)]
+        place: FaultPlace,
+    },
+    /// The faults in force.
+    List {
+        /// Where the cluster runs, and how to print.
+        #[command(flatten)]
+        place: FaultPlace,
+    },
+}
+
+/// Where faults are kept.
+#[derive(Debug, Clone, Args)]
+pub struct FaultPlace {
+    /// Directory of the cluster's files [default: staging in the data directory].
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// How to print the faults in force afterwards.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `staging fault inject`.
+#[derive(Debug, Clone, Args)]
+pub struct InjectArgs {
+    /// A name of your choice, to clear it by.
+    pub label: String,
+    /// gateway, catalog or inventory; not needed for a crowd.
+    #[arg(long)]
+    pub service: Option<String>,
+    /// Only this replica (catalog-2, say); all of them, also later ones, without it.
+    #[arg(long, requires = "service")]
+    pub instance: Option<String>,
+    /// What goes wrong.
+    #[command(flatten)]
+    pub effect: EffectArgs,
+    /// Where the cluster runs, and how to print.
+    #[command(flatten)]
+    pub place: FaultPlace,
+}
+
+/// Exactly one effect.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct EffectArgs {
+    /// This share of the requests is answered 500, above 0 and at most 1.
+    #[arg(long, value_name = "RATIO")]
+    pub errors: Option<f64>,
+    /// Every request takes this much longer.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub latency: Option<Duration>,
+    /// Every request hangs until the caller gives up.
+    #[arg(long)]
+    pub hang: bool,
+    /// Connections are dropped without an answer; metrics stay up.
+    #[arg(long)]
+    pub down: bool,
+    /// The metrics endpoint is gone; the service works.
+    #[arg(long)]
+    pub metrics_gone: bool,
+    /// The load generator sends this many times the load.
+    #[arg(long, value_name = "FACTOR")]
+    pub crowd: Option<f64>,
 }
 
 /// `demo`.
@@ -438,6 +534,11 @@ mod tests {
             "homeostat thresholds pin service:a/b#load --lower -1 --upper 2.5",
             "homeostat directives undo 0192d3a4-0000-7000-8000-000000000000 --reason x",
             "homeostat pause --reason drill",
+            "homeostat detect a.csv b.csv --out DIR --html --jobs 2",
+            "homeostat detect --multi FILE --out DIR",
+            "homeostat forecast CSV --horizon 30m --step 1m --quantiles 0.1,0.5,0.9",
+            "homeostat score nab --data DIR --results DIR --files LIST --output json",
+            "homeostat score forecast --train F --test F --season 24",
             "homeostat bench directives --output json",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));

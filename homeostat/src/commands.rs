@@ -2,6 +2,7 @@
 
 pub mod declare;
 pub mod directives;
+pub mod faults;
 pub mod pause;
 pub mod services;
 pub mod staging;
@@ -30,6 +31,9 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Staging(args) => staging::staging(&global, args),
         Command::StagingService { node } => staging::node(&global, node),
         Command::Demo(args) => crate::demo::demo(&global, args),
+        Command::Detect(args) => offline::run(|| detect::detect(&args)),
+        Command::Forecast(args) => offline::run(|| forecast::forecast(&args)),
+        Command::Score(command) => offline::run(|| score::score(&command)),
         Command::Bench(args) => crate::bench::bench(&global, args),
         Command::Apply { file, output } => {
             ask(&global, |clients| declare::apply(clients, file, output.output))

@@ -49,8 +49,12 @@ pub(crate) fn target(job: &str, address: &str) -> Target {
 }
 
 /// Two points per counter, gaps of up to 30 s.
-pub(crate) const RULES: Rules =
-    Rules { rate_span: SignedDuration::ZERO, points: 2, gap_max: SignedDuration::from_secs(30) };
+pub(crate) const RULES: Rules = Rules {
+    rate_span: SignedDuration::ZERO,
+    interval: SignedDuration::from_secs(10),
+    points: 2,
+    gap_max: SignedDuration::from_secs(30),
+};
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).expect("a time of a test")

@@ -14,6 +14,9 @@ use crate::rate::{self, Increase, Point, Unknown};
 use crate::tally::Account;
 use crate::window::Window;
 
+/// When a process began, in Unix seconds: a name that Prometheus' client libraries share.
+const PROCESS_START: &str = "process_start_time_seconds";
+
 /// One answer of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scrape {
@@ -32,6 +35,8 @@ pub struct Scrape {
 pub struct Rules {
     /// Rates cover at least this span; zero: between the two newest scrapes.
     pub rate_span: SignedDuration,
+    /// Between two scrapes of a target.
+    pub interval: SignedDuration,
     /// Points kept per counter.
     pub points: usize,
     /// Across a longer silence nothing is known, and a series silent for longer is forgotten.
@@ -123,7 +128,9 @@ impl SeriesStore {
         account: &mut Account,
     ) {
         self.scrapes += 1;
-        let mut intake = Intake { scrape, previous: self.last, number: self.scrapes, rules, account };
+        let started = started_within(&readings, scrape.at, rules).filter(|_| self.last.is_none());
+        let mut intake =
+            Intake { scrape, previous: self.last, started, number: self.scrapes, rules, account };
         let mut key = String::new();
         let mut histograms: BTreeMap<(Box<str>, Box<str>), Gathered> = BTreeMap::new();
         for reading in readings {
@@ -203,6 +210,8 @@ struct Gathered {
 struct Intake<'a> {
     scrape: Scrape,
     previous: Option<Scrape>,
+    /// How long ago a target that answers for the first time began, if it says so.
+    started: Option<SignedDuration>,
     number: u64,
     rules: &'a Rules,
     account: &'a mut Account,
@@ -224,6 +233,9 @@ impl Intake<'_> {
     /// not this one. Such a series (the first 503 of a service, say) counts from zero. When the whole metric is new, it may
     /// have existed unseen, with any value.
     fn born_within(&self, metric: &Metric) -> Option<SignedDuration> {
+        if self.started.is_some() {
+            return self.started;
+        }
         let previous = self.previous.filter(|previous| previous.whole)?;
         let had_metric = metric.seen[0] != 0 && metric.seen[0] + 1 == self.number;
         if !had_metric {
@@ -301,6 +313,16 @@ impl Intake<'_> {
             .entries
             .insert(key, Entry { labels, unit, measured, scrape: self.number, at: self.scrape.steady });
     }
+}
+
+/// How long ago the process behind a target began, by its own word. A replica that began since the tick before counted from
+/// zero, so that its first answer says what it did; without that, a service would be partly unknown whenever it grows. The
+/// span is at least an interval: what it did within one is its share of that interval.
+fn started_within(readings: &[Reading<'_>], at: Timestamp, rules: &Rules) -> Option<SignedDuration> {
+    let started = readings.iter().find(|reading| reading.name == PROCESS_START)?;
+    let started = Timestamp::from_microsecond((started.value * 1e6) as i64).ok()?;
+    let life = rate::elapsed(started, at, rules.gap_max).ok()?;
+    Some(life.max(rules.interval))
 }
 
 fn note_growth(growth: &Result<Increase, Unknown>, account: &mut Account) {

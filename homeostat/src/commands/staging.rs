@@ -1,8 +1,8 @@
 //! `staging`: the local cluster, declared to a running control plane and driven by its own actuators.
 
-use super::telemetry;
+use super::{faults, telemetry};
 use crate::{
-    cli::{Global, StagingArgs},
+    cli::{Global, StagingArgs, StagingCommand},
     compose,
     endpoints::{Clients, Endpoints},
     output::{self, table},
@@ -84,6 +84,9 @@ pub(crate) struct Play<'a> {
 
 /// `homeostat staging`.
 pub fn staging(global: &Global, args: StagingArgs) -> ExitCode {
+    if let Some(StagingCommand::Fault(command)) = args.command {
+        return faults::fault(global, command);
+    }
     let global = global.clone();
     run(&telemetry(&global, "info"), |ctx: Context| async move {
         let data_dir = compose::data_dir(&global);

@@ -115,3 +115,32 @@ fn declared_and_known_series_stand_before_new_ones() {
     let standings = target.store.standings(&readings, |metric| metric == "h");
     assert_eq!(standings, [Standing::New, Standing::Known, Standing::Declared]);
 }
+
+#[test]
+fn a_target_that_has_just_begun_counts_from_its_start() {
+    let begun = |second: i64| {
+        format!(
+            "process_start_time_seconds {}\na_total 60\nh_bucket{{le=\"+Inf\"}} 40\n",
+            1_700_000_000 + second
+        )
+    };
+    let first = |started: i64| {
+        let mut target = Scraped::default();
+        target.scrape(100, &begun(started));
+        target
+    };
+    assert_eq!(first(80).rate("a_total", None), Ok(3.0), "60 in 20 seconds of life");
+    assert_eq!(first(80).rate("h", None), Ok(40.0));
+    assert_eq!(first(97).rate("a_total", None), Ok(6.0), "60 in the interval in which it began");
+    assert_eq!(first(60).rate("a_total", None), Err("first_sample"), "it may have been away for long");
+    assert_eq!(first(101).rate("a_total", None), Err("first_sample"), "its clock is not ours");
+}
+
+#[test]
+fn the_start_of_a_known_target_changes_nothing() {
+    let mut target = Scraped::default();
+    target.scrape(0, "a_total 100\n");
+    target.scrape(10, "process_start_time_seconds 1700000009\na_total 120\nb_total 50\n");
+    assert_eq!(target.rate("a_total", None), Ok(2.0));
+    assert_eq!(target.rate("b_total", None), Err("first_sample"));
+}

@@ -96,6 +96,7 @@ impl Ticker {
         let points = 2 + config.rate_window.div_duration_f64(interval).ceil() as usize;
         let rules = Rules {
             rate_span: signed(config.rate_window),
+            interval: signed(interval),
             points,
             gap_max: signed(interval.mul_f64(GAP_INTERVALS)),
         };

@@ -53,7 +53,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(registry: &Registry, role: Role, workers: usize) -> Self {
+    pub(crate) fn new(registry: &Registry, role: Role, workers: usize, started_s: f64) -> Self {
         let service = |name: &str, help: &str| Opts::new(name, help).const_label("service", role.name());
         let edge = ["caller", "callee"];
         let histogram =
@@ -154,6 +154,11 @@ impl Metrics {
         let ready =
             register(registry, IntGauge::with_opts(service("replica_ready", "1 while the replica serves.")));
         ready.set(1);
+        let start = register(
+            registry,
+            Gauge::new("process_start_time_seconds", "When this process began, in Unix seconds."),
+        );
+        start.set(started_s);
         metrics.begin_at_zero();
         metrics
     }

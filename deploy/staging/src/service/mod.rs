@@ -213,6 +213,7 @@ impl Replica {
                 ids: Mutex::new(ids.fork()),
             },
         });
+        let started_s = ctx.clock.now().as_microsecond() as f64 / 1e6;
         Self {
             role,
             name: args.name.clone(),
@@ -221,7 +222,7 @@ impl Replica {
             next,
             edges,
             faults,
-            metrics: Metrics::new(&ctx.metrics, role, workers),
+            metrics: Metrics::new(&ctx.metrics, role, workers, started_s),
             ctx: ctx.clone(),
             in_flight: Default::default(),
         }

@@ -1,0 +1,348 @@
+//! The events of one indicator as one cumulative series: any window is the difference of two look-ups.
+//!
+//! Buckets are coarse. A bucket keeps its fine parts only while it is recent, or where its bad events came so unevenly that
+//! taking a share of the whole would move the budget by more than [`EVENNESS`]. So windows of any length, their ends anywhere,
+//! are exact to that bound, adding costs the same whatever the window, and a quiet month takes a few kilobytes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
+/// Share of the budget by which evening out a bucket may move any reading: an eighth of the promised 0.1 %, since both ends of
+/// a window and both the events and the bad ones among them may be evened out.
+pub const EVENNESS: f64 = 0.000_125;
+/// Fine parts of a coarse bucket: minutes of an hour.
+const PARTS: usize = 60;
+/// Coarse buckets that keep their parts: burn rates look at the last hours, and data may come late.
+const RECENT: i64 = 3;
+/// Fine parts of the longest window, about: minutes of 30 days.
+const FINE_PER_SPAN: u128 = 43_200;
+/// Widths of a fine part, in milliseconds: divisors of the hour, so that coarse buckets are round.
+const FINE_MS: [i64; 9] = [1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 300_000, 600_000];
+
+/// Events of a span of time.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Sums {
+    /// All events.
+    pub total: f64,
+    /// The bad ones.
+    pub bad: f64,
+    /// Seconds about which something is known, also that nothing happened.
+    pub known_s: f64,
+}
+
+impl Sums {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            total: self.total + other.total,
+            bad: self.bad + other.bad,
+            known_s: self.known_s + other.known_s,
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            total: (self.total - other.total).max(0.0),
+            bad: (self.bad - other.bad).max(0.0),
+            known_s: (self.known_s - other.known_s).max(0.0),
+        }
+    }
+
+    fn share(self, share: f64) -> Self {
+        Self { total: self.total * share, bad: self.bad * share, known_s: self.known_s * share }
+    }
+
+    /// Share of bad events; `None` without events.
+    #[must_use]
+    pub fn bad_ratio(&self) -> Option<f64> {
+        (self.total > 0.0).then(|| (self.bad / self.total).clamp(0.0, 1.0))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Coarse {
+    /// All that came before it.
+    before: Sums,
+    own: Sums,
+}
+
+/// Events over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventHistory {
+    fine_ms: i64,
+    /// Coarse buckets that are kept.
+    keep: usize,
+    /// Share of events that may be bad under the strictest objective: what counts as uneven.
+    allowed: f64,
+    /// Number of the oldest coarse bucket.
+    first: i64,
+    coarse: VecDeque<Coarse>,
+    parts: BTreeMap<i64, Box<[Sums]>>,
+    began_ms: Option<i64>,
+}
+
+impl EventHistory {
+    /// For windows of up to `span`; `allowed` is the strictest share of events that may be bad.
+    #[must_use]
+    pub fn new(span: Duration, allowed: f64) -> Self {
+        let wanted = i64::try_from(span.as_millis() / FINE_PER_SPAN).unwrap_or(i64::MAX);
+        let fine_ms =
+            FINE_MS.into_iter().find(|width| *width >= wanted).unwrap_or(FINE_MS[FINE_MS.len() - 1]);
+        let coarse_ms = u128::from(fine_ms.unsigned_abs()) * PARTS as u128;
+        // One more, of which the window holds a part, and one that has just begun.
+        let keep =
+            usize::try_from(span.as_millis().div_ceil(coarse_ms)).unwrap_or(usize::MAX).saturating_add(2);
+        let (coarse, parts) = (VecDeque::new(), BTreeMap::new());
+        Self { fine_ms, keep, allowed, first: 0, coarse, parts, began_ms: None }
+    }
+
+    /// When the first event or known silence was.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        self.began_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
+    }
+
+    /// Width of the parts to which windows are exact.
+    #[must_use]
+    pub fn resolution(&self) -> Duration {
+        Duration::from_millis(self.fine_ms.unsigned_abs())
+    }
+
+    /// Adds what happened between two moments, spread evenly over them. `known` tells whether anybody looked: time that nobody
+    /// adds is unknown. What is older than the history is left out; numbers that are no counts are too.
+    pub fn add(&mut self, from: Timestamp, to: Timestamp, total: f64, bad: f64) {
+        let (from, to) = (from.as_millisecond(), to.as_millisecond());
+        if to <= from || !(total.is_finite() && total >= 0.0 && bad.is_finite()) {
+            return;
+        }
+        let bad = bad.clamp(0.0, total);
+        self.advance((to - 1).div_euclid(self.coarse_ms()));
+        self.began_ms = Some(self.began_ms.map_or(from, |began| began.min(from)));
+        let length = (to - from) as f64;
+        let oldest = self.first * self.coarse_ms();
+        let mut at = from.max(oldest);
+        while at < to {
+            let end = ((at.div_euclid(self.fine_ms) + 1) * self.fine_ms).min(to);
+            let share = (end - at) as f64 / length;
+            let known_s = (end - at) as f64 / 1_000.0;
+            self.add_part(at, Sums { total: total * share, bad: bad * share, known_s });
+            at = end;
+        }
+        self.carry((from.max(oldest)).div_euclid(self.coarse_ms()));
+    }
+
+    /// Everything in the window of that length that ends at `until`.
+    #[must_use]
+    pub fn window(&self, until: Timestamp, span: Duration) -> Sums {
+        let until_ms = until.as_millisecond();
+        let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        self.between_ms(until_ms.saturating_sub(span_ms), until_ms)
+    }
+
+    /// Everything between two moments.
+    #[must_use]
+    pub fn between(&self, from: Timestamp, to: Timestamp) -> Sums {
+        self.between_ms(from.as_millisecond(), to.as_millisecond())
+    }
+
+    /// Whole coarse buckets between two moments with what is in them, oldest first.
+    pub fn buckets(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = (Timestamp, Sums)> + '_ {
+        let width = self.coarse_ms();
+        let (from, to) = (from.as_millisecond(), to.as_millisecond());
+        self.coarse.iter().enumerate().filter_map(move |(index, bucket)| {
+            let start = (self.first + index as i64) * width;
+            let at = Timestamp::from_millisecond(start).ok()?;
+            (start >= from && start.saturating_add(width) <= to).then_some((at, bucket.own))
+        })
+    }
+
+    /// Width of a coarse bucket.
+    #[must_use]
+    pub fn bucket_width(&self) -> Duration {
+        Duration::from_millis(self.coarse_ms().unsigned_abs())
+    }
+
+    fn between_ms(&self, from: i64, to: i64) -> Sums {
+        if to <= from { Sums::default() } else { self.upto(to).minus(self.upto(from)) }
+    }
+
+    fn coarse_ms(&self) -> i64 {
+        self.fine_ms * PARTS as i64
+    }
+
+    /// All that came before the moment.
+    fn upto(&self, ms: i64) -> Sums {
+        let number = ms.div_euclid(self.coarse_ms());
+        let Some(index) = number.checked_sub(self.first).filter(|index| *index >= 0) else {
+            return self.coarse.front().map_or_else(Sums::default, |bucket| bucket.before);
+        };
+        let Some(bucket) = self.coarse.get(usize::try_from(index).unwrap_or(usize::MAX)) else {
+            return self.coarse.back().map_or_else(Sums::default, |bucket| bucket.before.plus(bucket.own));
+        };
+        let into = ms.rem_euclid(self.coarse_ms());
+        let inside = match self.parts.get(&number) {
+            None => bucket.own.share(into as f64 / self.coarse_ms() as f64),
+            Some(parts) => {
+                let whole = (into / self.fine_ms) as usize;
+                let begun = parts.get(whole).copied().unwrap_or_default();
+                let begun = begun.share((into % self.fine_ms) as f64 / self.fine_ms as f64);
+                parts.iter().take(whole).fold(begun, |sum, part| sum.plus(*part))
+            }
+        };
+        bucket.before.plus(inside)
+    }
+
+    /// Makes room up to that coarse bucket; the oldest leave.
+    fn advance(&mut self, number: i64) {
+        if self.coarse.is_empty() {
+            self.first = number;
+            self.coarse.push_back(Coarse::default());
+            return;
+        }
+        let head = self.head();
+        if number - head >= self.keep as i64 {
+            let before = self.coarse.back().map_or_else(Sums::default, |last| last.before.plus(last.own));
+            self.parts.clear();
+            self.coarse.clear();
+            self.first = number;
+            self.coarse.push_back(Coarse { before, own: Sums::default() });
+            return;
+        }
+        for _ in head..number {
+            let before = self.coarse.back().map_or_else(Sums::default, |last| last.before.plus(last.own));
+            self.coarse.push_back(Coarse { before, own: Sums::default() });
+            let head = self.head();
+            self.even_out(head - RECENT);
+            // What looked uneven while little had been seen is looked at again, one old bucket at a time.
+            let again = self.first + head.rem_euclid(self.coarse.len() as i64);
+            if again <= head - RECENT {
+                self.even_out(again);
+            }
+        }
+        while self.coarse.len() > self.keep {
+            self.coarse.pop_front();
+            self.parts.remove(&self.first);
+            self.first += 1;
+        }
+    }
+
+    fn head(&self) -> i64 {
+        self.first + self.coarse.len() as i64 - 1
+    }
+
+    fn add_part(&mut self, ms: i64, sums: Sums) {
+        let (coarse_ms, fine_ms) = (self.coarse_ms(), self.fine_ms);
+        let number = ms.div_euclid(coarse_ms);
+        // A history from the future gets earlier data: room is made at the old end, as far as there is any.
+        let Some(bucket) = usize::try_from(number - self.first).ok().and_then(|i| self.coarse.get_mut(i))
+        else {
+            return;
+        };
+        let parts = self.parts.entry(number).or_insert_with(|| {
+            let even = bucket.own.share(1.0 / PARTS as f64);
+            vec![even; PARTS].into_boxed_slice()
+        });
+        let Some(part) = parts.get_mut((ms.rem_euclid(coarse_ms) / fine_ms) as usize) else { return };
+        // Time is known once, however often it is told.
+        let known_s = sums.known_s.min((fine_ms as f64 / 1_000.0 - part.known_s).max(0.0));
+        let sums = Sums { known_s, ..sums };
+        *part = part.plus(sums);
+        bucket.own = bucket.own.plus(sums);
+    }
+
+    /// Renews what the buckets after `number` carry over, and evens out those that are not recent any more.
+    fn carry(&mut self, number: i64) {
+        let head = self.head();
+        if number >= head {
+            return;
+        }
+        let from = usize::try_from(number - self.first).unwrap_or(0);
+        for index in from + 1..self.coarse.len() {
+            let last = self.coarse[index - 1];
+            self.coarse[index].before = last.before.plus(last.own);
+        }
+        for old in number..=head - RECENT {
+            self.even_out(old);
+        }
+    }
+
+    /// Forgets the parts of a bucket if a share of the whole says as much.
+    fn even_out(&mut self, number: i64) {
+        let Some(parts) = self.parts.get(&number) else { return };
+        let Some(bucket) = usize::try_from(number - self.first).ok().and_then(|i| self.coarse.get(i)) else {
+            self.parts.remove(&number);
+            return;
+        };
+        let all = self.coarse.back().map_or(0.0, |last| last.before.total + last.own.total)
+            - self.coarse.front().map_or(0.0, |first| first.before.total);
+        let (total_most, bad_most) = (EVENNESS * all, EVENNESS * all * self.allowed);
+        let mut sum = Sums::default();
+        let uneven = parts.iter().enumerate().any(|(index, part)| {
+            sum = sum.plus(*part);
+            let even = bucket.own.share((index + 1) as f64 / PARTS as f64);
+            (sum.bad - even.bad).abs() > bad_most || (sum.total - even.total).abs() > total_most
+        });
+        if !uneven {
+            self.parts.remove(&number);
+        }
+    }
+
+    /// How many buckets keep their parts.
+    #[must_use]
+    pub fn detailed(&self) -> usize {
+        self.parts.len()
+    }
+}
+
+impl Stored for Sums {
+    fn save(&self, writer: &mut Writer) {
+        writer.put(&self.total).put(&self.bad).put(&self.known_s);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { total: reader.get()?, bad: reader.get()?, known_s: reader.get()? })
+    }
+}
+
+impl Stored for EventHistory {
+    fn save(&self, writer: &mut Writer) {
+        let Self { fine_ms, keep, allowed, first, coarse, parts, began_ms } = self;
+        writer.put(fine_ms).put(&(*keep as u64)).put(allowed).put(first).put(began_ms);
+        writer.put(&coarse.front().map_or_else(Sums::default, |bucket| bucket.before));
+        writer.list(&coarse.iter().map(|bucket| bucket.own).collect::<Vec<_>>());
+        writer.list(&parts.keys().copied().collect::<Vec<_>>());
+        parts.values().for_each(|parts| _ = writer.list(parts));
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let (fine_ms, keep, allowed, first) =
+            (reader.get()?, reader.get::<u64>()?, reader.get()?, reader.get()?);
+        let (began_ms, mut before) = (reader.get()?, reader.get::<Sums>()?);
+        if !FINE_MS.contains(&fine_ms) {
+            return Err(reader.damaged());
+        }
+        let mut coarse = VecDeque::new();
+        for own in reader.list::<Sums>()? {
+            coarse.push_back(Coarse { before, own });
+            before = before.plus(own);
+        }
+        let numbers = reader.list::<i64>()?;
+        let mut parts = BTreeMap::new();
+        for number in numbers {
+            let list = reader.list::<Sums>()?;
+            if list.len() != PARTS {
+                return Err(reader.damaged());
+            }
+            parts.insert(number, list.into_boxed_slice());
+        }
+        let keep = usize::try_from(keep).map_err(|_| reader.damaged())?;
+        Ok(Self { fine_ms, keep, allowed, first, coarse, parts, began_ms })
+    }
+}
+
+#[cfg(test)]
+#[path = "events/tests.rs"]
+mod tests;

@@ -6,6 +6,10 @@ pub mod compose;
 pub mod endpoints;
 pub mod output;
 
+pub mod offline;
+
+pub mod detect;
+pub mod forecast;
 pub mod score;
 
 pub mod bench;

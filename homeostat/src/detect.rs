@@ -1,0 +1,141 @@
+//! Offline detection: the engine that Analyze runs, on files. A row is judged by itself and the rows before it, so the first
+//! rows of an output never change when rows are appended to the input.
+
+pub mod output;
+pub mod page;
+
+use crate::offline::rows::{self, Refusal, Row, Rows};
+use analyze::detect::{Judgement, Series, SeriesSettings};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::io;
+
+/// At most so many refused rows are named; all are counted.
+const NAMED_MAX: usize = 20;
+
+/// One row with what is said of it. A refused row carries the judgement of silence: score 0, no band, no alert.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// As it stands in the file.
+    pub row: Row,
+    /// What is said of it, or why nothing is.
+    pub verdict: Result<Judgement, Refusal>,
+}
+
+impl Judged {
+    /// Time and value, when it was taken.
+    pub fn sample(&self) -> Option<(Timestamp, f64)> {
+        self.verdict.ok().and(self.row.sample.ok())
+    }
+
+    /// What is said of it; silence when it was refused.
+    pub fn judgement(&self) -> Judgement {
+        self.verdict.unwrap_or_default()
+    }
+}
+
+/// Judges the rows of one series.
+#[derive(Debug)]
+pub struct Judge(Series);
+
+impl Judge {
+    /// One that knows nothing yet.
+    pub fn new(settings: SeriesSettings) -> Self {
+        Self(Series::new(settings))
+    }
+
+    /// Judges the next row.
+    pub fn judge(&mut self, row: Row) -> Judged {
+        let verdict = row.sample.and_then(|(at, value)| self.0.observe(at, value).ok_or(Refusal::NotLater));
+        Judged { row, verdict }
+    }
+}
+
+/// A row that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// Its line in the file.
+    pub line: u64,
+    /// The rule that it broke.
+    pub rule: &'static str,
+}
+
+/// What became of one file.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Tally {
+    /// Rows read and written.
+    pub rows: u64,
+    /// Rows among them that were not judged.
+    pub refused: u64,
+    /// The first of those.
+    pub refusals: Vec<Refused>,
+    /// Alerts opened.
+    pub alerts: u64,
+    /// Highest score of any row.
+    pub highest_score: f64,
+    /// Time of the first row judged.
+    pub from: Option<Timestamp>,
+    /// Time of the last row judged.
+    pub to: Option<Timestamp>,
+}
+
+impl Tally {
+    fn count(&mut self, judged: &Judged) {
+        self.rows += 1;
+        match judged.verdict {
+            Ok(judgement) => {
+                let at = judged.sample().map(|(at, _)| at);
+                self.from = self.from.or(at);
+                self.to = at;
+                self.alerts += u64::from(judgement.deviation);
+                self.highest_score = self.highest_score.max(judgement.score);
+            }
+            Err(refusal) => self.refuse(judged.row.line, refusal),
+        }
+    }
+
+    /// Counts a refused row and names it, unless enough are named.
+    pub fn refuse(&mut self, line: u64, refusal: Refusal) {
+        self.refused += 1;
+        if self.refusals.len() < NAMED_MAX {
+            self.refusals.push(Refused { line, rule: refusal.rule() });
+        }
+    }
+}
+
+/// A file that cannot be judged to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] rows::Error),
+    /// The result cannot be written.
+    #[error("cannot write the result")]
+    Write(#[source] csv::Error),
+}
+
+/// Judges a whole file and writes each row as soon as it is judged. `see` gets every row, for a page.
+///
+/// # Errors
+/// When the file cannot be read or the result cannot be written.
+pub fn file(
+    rows: &mut Rows<impl io::Read>,
+    settings: SeriesSettings,
+    out: impl io::Write,
+    mut see: impl FnMut(&Judged),
+) -> Result<Tally, Error> {
+    let mut judge = Judge::new(settings);
+    let mut tally = Tally::default();
+    let mut out = output::Output::new(out).map_err(Error::Write)?;
+    while let Some(row) = rows.next_row()? {
+        let judged = judge.judge(row);
+        tally.count(&judged);
+        out.write(&judged).map_err(Error::Write)?;
+        see(&judged);
+    }
+    out.finish().map_err(Error::Write)?;
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ pub mod declared;
 pub mod directive;
 pub mod ids;
 pub mod lifecycle;
+pub mod openslo;
 pub mod outcome;
 pub mod sample;
 pub mod selector;

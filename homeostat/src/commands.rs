@@ -1,9 +1,13 @@
 //! What each command does. Long-running ones go through the chassis; the others are short conversations over gRPC.
 
 pub mod declare;
+pub mod detect;
 pub mod directives;
 pub mod faults;
+pub mod forecast;
+pub mod offline;
 pub mod pause;
+pub mod score;
 pub mod services;
 pub mod staging;
 pub mod status;

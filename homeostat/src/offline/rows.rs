@@ -60,7 +60,7 @@ pub struct Rows<R> {
     reader: csv::Reader<R>,
     columns: Columns,
     /// The first record, when it was no header.
-    first: Option<csv::ByteRecord>,
+    first: Option<(u64, csv::ByteRecord)>,
 }
 
 /// A reader that takes ragged lines as they come: each row is judged for itself.
@@ -81,7 +81,8 @@ impl<R: io::Read> Rows<R> {
         let cells: Vec<String> = (0..record.len()).map(|cell| text(&record, cell)).collect();
         let is_header = is_header(&cells);
         let columns = columns(is_header.then_some(cells.as_slice()).unwrap_or_default(), column)?;
-        Ok(Self { reader, columns, first: (some && !is_header).then_some(record) })
+        let first = (some && !is_header).then(|| (line(&reader, &record), record));
+        Ok(Self { reader, columns, first })
     }
 
     /// The next row; none at the end of the file.
@@ -89,12 +90,12 @@ impl<R: io::Read> Rows<R> {
     /// # Errors
     /// When the file cannot be read further.
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
-        if let Some(record) = self.first.take() {
-            return Ok(Some(row(&record, self.columns)));
+        if let Some((line, record)) = self.first.take() {
+            return Ok(Some(row(line, &record, self.columns)));
         }
         let mut record = csv::ByteRecord::new();
         let some = self.reader.read_byte_record(&mut record).map_err(Error::Csv)?;
-        Ok(some.then(|| row(&record, self.columns)))
+        Ok(some.then(|| row(line(&self.reader, &record), &record, self.columns)))
     }
 }
 
@@ -131,7 +132,15 @@ fn columns(header: &[String], wanted: Option<&str>) -> Result<Columns, Error> {
     Ok(Columns { time, value })
 }
 
-fn row(record: &csv::ByteRecord, columns: Columns) -> Row {
+/// The line on which a record begins. The reader counts from before the empty lines that it skipped, so the line after the
+/// record is looked at too.
+pub fn line<R: io::Read>(reader: &csv::Reader<R>, record: &csv::ByteRecord) -> u64 {
+    let inside = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+    let before = record.position().map_or(0, csv::Position::line);
+    before.max(reader.position().line().saturating_sub(1 + inside))
+}
+
+fn row(line: u64, record: &csv::ByteRecord, columns: Columns) -> Row {
     let timestamp = text(record, columns.time);
     let value = text(record, columns.value);
     let sample = match (times::parse(&timestamp), number(&value)) {
@@ -139,7 +148,7 @@ fn row(record: &csv::ByteRecord, columns: Columns) -> Row {
         (_, None) => Err(Refusal::NoNumber),
         (Some(at), Some(value)) => Ok((at, value)),
     };
-    Row { line: record.position().map_or(0, csv::Position::line), timestamp, value, sample }
+    Row { line, timestamp, value, sample }
 }
 
 /// A finite number.

@@ -1,10 +1,22 @@
 //! Seasons of one signal: periods found in the data (`find`), what is usual at each moment of them (`Profile`), and a signal
 //! taken apart as it streams by (`Decomposition`). Times of day follow the wall clock where a time zone is given.
 
+mod decomposition;
 mod finder;
+mod fold;
 mod moment;
 mod profile;
+mod quantised;
+mod ring;
+mod spectrum;
+#[cfg(test)]
+mod tests;
 
-pub use finder::{FinderSettings, Period, find};
+pub use decomposition::{Decomposition, Parts};
+pub use finder::{Finder, FinderSettings, Period, find};
 pub use moment::{Calendar, Moment};
 pub use profile::{Profile, ProfileSettings};
+pub use ring::Ring;
+
+/// Larger numbers are refused: their squares would leave the range of numbers, and nothing measured is that large.
+const VALUE_MAX: f64 = 1e150;

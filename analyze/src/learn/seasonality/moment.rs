@@ -49,9 +49,12 @@ impl Calendar {
     }
 
     fn look_up(&mut self, unix_s: f64) {
-        let (Some(zone), Ok(at)) = (&self.zone, Timestamp::from_second(unix_s.floor() as i64)) else { return };
+        let (Some(zone), Ok(at)) = (&self.zone, Timestamp::from_second(unix_s.floor() as i64)) else {
+            return;
+        };
         self.offset_s = f64::from(zone.to_offset(at).seconds());
-        let before = zone.preceding(at).next().map_or(f64::NEG_INFINITY, |change| seconds(change.timestamp()));
+        let before =
+            zone.preceding(at).next().map_or(f64::NEG_INFINITY, |change| seconds(change.timestamp()));
         let after = zone.following(at).next().map_or(f64::INFINITY, |change| seconds(change.timestamp()));
         // `preceding` is strictly before: at a change itself its end is not yet reached, and only the start is early.
         self.valid_s = (before, after);

@@ -1,0 +1,117 @@
+//! Values folded at a period: the mean cycle, and how well each cycle is told by the others.
+
+/// Removes what moves more slowly than the period: a mean over one period around each value, shorter at the ends.
+pub(super) fn detrended(values: &[f64], period: f64) -> Vec<f64> {
+    let half = ((period / 2.0).round() as usize).max(1);
+    let last = values.len() - 1;
+    let means = means(values, half);
+    // Where the window would be shorter than a period its mean holds part of the season: the last whole one stands in.
+    let (first, end) = (half.min(last / 2), last - half.min(last / 2));
+    (0..values.len()).map(|i| values[i] - means[i.clamp(first, end)]).collect()
+}
+
+/// Means over a width around each value.
+pub(super) fn smoothed(values: &[f64], width: f64) -> Vec<f64> {
+    means(values, (width / 2.0) as usize)
+}
+
+/// Means over `half` values on either side, fewer at the ends. Both ends count half, as in the classical decomposition, so
+/// that exactly twice `half` values are averaged.
+fn means(values: &[f64], half: usize) -> Vec<f64> {
+    let mut sums = Vec::with_capacity(values.len() + 1);
+    sums.push(0.0);
+    let mut sum = 0.0;
+    for value in values {
+        sum += value;
+        sums.push(sum);
+    }
+    let last = values.len() - 1;
+    let mean = |i: usize| {
+        let reach = half.min(i).min(last - i);
+        let whole = sums[i + reach] - sums[(i + 1).saturating_sub(reach)];
+        let ends = 0.5 * (values[i - reach] + values[i + reach]);
+        if reach == 0 { values[i] } else { (whole + ends) / (2.0 * reach as f64) }
+    };
+    (0..values.len()).map(mean).collect()
+}
+
+/// The mean cycle. Cell c holds the values whose phase is c.
+pub(super) fn mean_cycle(values: &[f64], period: f64) -> Vec<f64> {
+    let (sums, counts) = sums(values, period);
+    let mut cycle: Vec<f64> = sums.iter().zip(&counts).map(|(sum, count)| sum / count.max(1.0)).collect();
+    let mean = cycle.iter().sum::<f64>() / cycle.len() as f64;
+    cycle.iter_mut().for_each(|cell| *cell -= mean);
+    cycle
+}
+
+/// Takes a cycle out.
+pub(super) fn without(values: &[f64], period: f64, cycle: &[f64]) -> Vec<f64> {
+    values.iter().enumerate().map(|(i, v)| v - cycle[phase(i, period, cycle.len())]).collect()
+}
+
+/// Share of the variance that the mean of the other cycles tells about each; negative on noise.
+pub(super) fn told(values: &[f64], period: f64) -> f64 {
+    let (sums, counts) = sums(values, period);
+    let (mut missed, mut all) = (0.0, 0.0);
+    for (i, value) in values.iter().enumerate() {
+        let cell = phase(i, period, sums.len());
+        if counts[cell] > 1.5 {
+            missed += (value - (sums[cell] - value) / (counts[cell] - 1.0)).powi(2);
+            all += value * value;
+        }
+    }
+    if all > 0.0 { 1.0 - missed / all } else { 0.0 }
+}
+
+/// How much more alike values are that lie `times` periods apart than values one period nearer or farther: the gain in
+/// autocorrelation, and the probability of that by chance. Each period votes; where there is nothing, half of them vote either
+/// way. Slow drift does not matter, since it grows with the distance.
+pub(super) fn nested(values: &[f64], period: f64, times: f64) -> (f64, f64) {
+    let lag = |times: f64| (times * period).round() as usize;
+    let (near, same, far, block) = (lag(times - 1.0), lag(times), lag(times + 1.0), lag(1.0));
+    let (mut gain, mut count, mut votes, mut blocks) = (0.0, 0_usize, 0_usize, 0_usize);
+    for start in (far..values.len()).step_by(block) {
+        let end = (start + block).min(values.len());
+        if end - start < block / 2 {
+            break;
+        }
+        let apart = |lag: usize| -> f64 { (start..end).map(|i| (values[i] - values[i - lag]).powi(2)).sum() };
+        let better = 0.5 * (apart(near) + apart(far)) - apart(same);
+        gain += better;
+        count += end - start;
+        votes += usize::from(better > 0.0);
+        blocks += 1;
+    }
+    let variance = values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64;
+    let contrast = if count > 0 && variance > 0.0 { 0.5 * gain / count as f64 / variance } else { 0.0 };
+    (contrast, at_least(votes, blocks))
+}
+
+/// Probability that of `all` fair coins at least `heads` show heads.
+fn at_least(heads: usize, all: usize) -> f64 {
+    let mut term = 0.5_f64.powi(i32::try_from(all).unwrap_or(i32::MAX));
+    let mut sum = 0.0;
+    for i in 0..=all {
+        if i >= heads {
+            sum += term;
+        }
+        term *= (all - i) as f64 / (i + 1) as f64;
+    }
+    if all > 1_000 { f64::from(u8::from(2 * heads <= all)) } else { sum.min(1.0) }
+}
+
+fn sums(values: &[f64], period: f64) -> (Vec<f64>, Vec<f64>) {
+    let cells = (period.round() as usize).max(1);
+    let (mut sums, mut counts) = (vec![0.0; cells], vec![0.0; cells]);
+    for (i, value) in values.iter().enumerate() {
+        let cell = phase(i, period, cells);
+        sums[cell] += value;
+        counts[cell] += 1.0;
+    }
+    (sums, counts)
+}
+
+fn phase(i: usize, period: f64, cells: usize) -> usize {
+    let turns = i as f64 / period;
+    (((turns - turns.floor()) * cells as f64 + 1e-6) as usize).min(cells - 1)
+}

@@ -81,17 +81,22 @@ pub struct Tally {
 
 impl Tally {
     fn count(&mut self, judged: &Judged) {
-        self.rows += 1;
-        match judged.verdict {
-            Ok(judgement) => {
-                let at = judged.sample().map(|(at, _)| at);
-                self.from = self.from.or(at);
-                self.to = at;
-                self.alerts += u64::from(judgement.deviation);
-                self.highest_score = self.highest_score.max(judgement.score);
+        match (judged.verdict, judged.row.sample) {
+            (Ok(judgement), Ok((at, _))) => self.judge(at, judgement.score, judgement.deviation),
+            (Err(refusal), _) | (_, Err(refusal)) => {
+                self.rows += 1;
+                self.refuse(judged.row.line, refusal);
             }
-            Err(refusal) => self.refuse(judged.row.line, refusal),
         }
+    }
+
+    /// Counts a row that was judged.
+    pub fn judge(&mut self, at: Timestamp, score: f64, deviation: bool) {
+        self.rows += 1;
+        self.from = self.from.or(Some(at));
+        self.to = Some(at);
+        self.alerts += u64::from(deviation);
+        self.highest_score = self.highest_score.max(score);
     }
 
     /// Counts a refused row and names it, unless enough are named.

@@ -105,10 +105,10 @@ pub struct Labelled {
     /// A result of `detect`.
     #[arg(long, value_name = "CSV")]
     pub results: PathBuf,
-    /// A 0 or 1 per row.
+    /// A 0 or 1 per row; fewer than the results have rows belong to the last of them.
     #[arg(long, value_name = "FILE")]
     pub labels: PathBuf,
-    /// Share of the rows at the start that is not scored: there the detector may learn.
+    /// Share of the rows at the start that is not scored: there the detector may learn. Rows without a label never are.
     #[arg(long, default_value_t = 0.0, value_parser = part)]
     pub skip: f64,
 }

@@ -48,8 +48,13 @@ struct Done {
 /// # Errors
 /// When the inputs cannot be found or a result would overwrite one; a file that fails is told in the summary.
 pub fn detect(args: &DetectArgs) -> anyhow::Result<u8> {
-    anyhow::ensure!(args.multi.is_none(), "--multi is not there yet");
-    let inputs = files::inputs(&args.inputs).map_err(Usage::from_files)?;
+    let mut paths = args.inputs.clone();
+    paths.extend(args.multi.clone());
+    // Found together, so that a host and a series of one name are refused too.
+    let inputs = files::inputs(&paths).map_err(Usage::from_files)?;
+    if args.multi.as_ref().is_some_and(|multi| multi.is_dir()) {
+        return Err(Usage("--multi takes one file".to_owned()).into());
+    }
     let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     let done = all(&inputs, args, &labels);
@@ -103,16 +108,13 @@ fn judge(input: &Input, args: &DetectArgs, labels: &Labels, done: &Done) -> anyh
         same(&done.output).is_none() || same(&done.output) != same(&input.path),
         "the result would overwrite the input; choose another --out"
     );
-    let mut rows = Rows::open(files::open(&input.path)?, args.column.as_deref())?;
     let mut course = Course::new(&input.name.display().to_string());
     course.label(spans(labels, &input.name));
+    anyhow::ensure!(args.multi.is_none(), "--multi is not there yet");
     let mut tally = Tally::default();
     write(&done.output, |file| {
-        tally = detect::file(&mut rows, Default::default(), file, |judged| {
-            if args.html {
-                course.push(judged);
-            }
-        })?;
+        let see = args.html.then_some(&mut course);
+        tally = series(input, args, file, see)?;
         Ok(())
     })?;
     if let Some(page) = &done.page {
@@ -120,6 +122,20 @@ fn judge(input: &Input, args: &DetectArgs, labels: &Labels, done: &Done) -> anyh
         write(page, |file| Ok(file.write_all(text.as_bytes())?))?;
     }
     Ok(tally)
+}
+
+fn series(
+    input: &Input,
+    args: &DetectArgs,
+    out: &mut File,
+    mut see: Option<&mut Course>,
+) -> anyhow::Result<Tally> {
+    let mut rows = Rows::open(files::open(&input.path)?, args.column.as_deref())?;
+    Ok(detect::file(&mut rows, Default::default(), out, |judged| {
+        if let Some(course) = &mut see {
+            course.push(judged);
+        }
+    })?)
 }
 
 /// Writes a file that appears only when it is whole.

@@ -70,7 +70,7 @@ impl<W: io::Write> Output<W> {
 }
 
 /// What the contract promises of scores, whatever the engine says.
-fn share(value: f64) -> f64 {
+pub(super) fn share(value: f64) -> f64 {
     if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) }
 }
 

@@ -16,7 +16,7 @@ pub struct Results {
     pub severities: Vec<f64>,
     /// Rows in which an alert opened.
     pub alerts: Vec<bool>,
-    /// Blamed columns, most guilty first; empty when there is no such column.
+    /// Numbers of the blamed columns, most guilty first; empty when there is no such column.
     pub blamed: Vec<Vec<String>>,
 }
 
@@ -39,7 +39,7 @@ impl Results {
         let named = |name: &str| header.iter().position(|cell| cell.trim().eq_ignore_ascii_case(name));
         let wanted = |name: &str| named(name).with_context(|| format!("it has no column {name:?}"));
         let (time, score, deviation) = (wanted("timestamp")?, wanted("score")?, wanted("deviation")?);
-        let (severity, blamed) = (named("severity"), named("blamed"));
+        let (severity, blamed) = (named("severity"), named("blamed_columns"));
         while reader.read_record(&mut record)? {
             let line = record.position().map_or(0, csv::Position::line);
             let number = |cell: usize| -> anyhow::Result<f64> {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use std::{fmt, io};
 
 /// Names of a column of times, in the order of preference.
-const TIME_NAMES: [&str; 5] = ["timestamp", "time", "date", "datetime", "ts"];
+pub(super) const TIME_NAMES: [&str; 5] = ["timestamp", "time", "date", "datetime", "ts"];
 const VALUE_NAME: &str = "value";
 
 /// Why a row was not judged.
@@ -78,7 +78,7 @@ impl<R: io::Read> Rows<R> {
         let mut reader = csv_reader(source);
         let mut record = csv::ByteRecord::new();
         let some = reader.read_byte_record(&mut record).map_err(Error::Csv)?;
-        let cells: Vec<String> = (0..record.len()).map(|cell| text(&record, cell)).collect();
+        let cells: Vec<String> = (0..record.len()).map(|cell| cell_text(&record, cell)).collect();
         let is_header = is_header(&cells);
         let columns = columns(is_header.then_some(cells.as_slice()).unwrap_or_default(), column)?;
         let first = (some && !is_header).then(|| (line(&reader, &record), record));
@@ -114,7 +114,7 @@ impl<R> fmt::Debug for Rows<R> {
 }
 
 /// A header has neither a time nor a number in it: decided by the first line alone.
-fn is_header(cells: &[String]) -> bool {
+pub(super) fn is_header(cells: &[String]) -> bool {
     cells.iter().any(|cell| !cell.is_empty())
         && cells.iter().all(|cell| times::parse(cell).is_none() && number(cell).is_none())
 }
@@ -141,8 +141,8 @@ pub fn line<R: io::Read>(reader: &csv::Reader<R>, record: &csv::ByteRecord) -> u
 }
 
 fn row(line: u64, record: &csv::ByteRecord, columns: Columns) -> Row {
-    let timestamp = text(record, columns.time);
-    let value = text(record, columns.value);
+    let timestamp = cell_text(record, columns.time);
+    let value = cell_text(record, columns.value);
     let sample = match (times::parse(&timestamp), number(&value)) {
         (None, _) => Err(Refusal::NoTime),
         (_, None) => Err(Refusal::NoNumber),
@@ -156,7 +156,7 @@ pub fn number(text: &str) -> Option<f64> {
     text.trim().parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-fn text(record: &csv::ByteRecord, cell: usize) -> String {
+pub(super) fn cell_text(record: &csv::ByteRecord, cell: usize) -> String {
     let bytes = record.get(cell).unwrap_or_default();
     String::from_utf8_lossy(bytes).trim().trim_start_matches('\u{feff}').to_owned()
 }

@@ -3,11 +3,16 @@
 use jiff::{Timestamp, civil, tz::TimeZone};
 
 /// Reads RFC 3339 (`2026-03-01T12:00:00Z`, any offset), `2026-03-01 12:00:00` (taken as UTC, with or without a fraction),
-/// a date alone, or seconds since 1970 (with or without a fraction).
+/// a date alone, `20260301120000`, or seconds since 1970 (with or without a fraction; milliseconds too, which no second of a
+/// four-digit year can be mistaken for).
 pub fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse::<i64>() {
-        return Timestamp::from_second(seconds).ok();
+    if let Ok(number) = text.parse::<i64>() {
+        return match text.len() {
+            14 => compact(text),
+            13 => Timestamp::from_millisecond(number).ok(),
+            _ => Timestamp::from_second(number).ok(),
+        };
     }
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(at);
@@ -16,6 +21,12 @@ pub fn parse(text: &str) -> Option<Timestamp> {
         return Some(local.to_zoned(TimeZone::UTC).ok()?.timestamp());
     }
     fraction(text)
+}
+
+/// Year to second without anything between.
+fn compact(text: &str) -> Option<Timestamp> {
+    let local = civil::DateTime::strptime("%Y%m%d%H%M%S", text).ok()?;
+    Some(local.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 /// Seconds with a fraction; to the microsecond, which is what a double holds of today's times.
@@ -40,6 +51,8 @@ mod tests {
             "2014-02-26 14:00:00.000000",
             " 2014-02-26 14:00 ",
             "1393423200",
+            "1393423200000",
+            "20140226140000",
             "1393423200.0",
             "1.3934232e9",
         ] {

@@ -28,7 +28,7 @@ struct VusReport {
 }
 
 pub(super) fn vus_pr(args: &VusArgs) -> anyhow::Result<u8> {
-    let (results, labels, from) = read(&args.labelled)?;
+    let Read { results, labels, from, .. } = read(&args.labelled)?;
     let labels = &labels[from..];
     let of = |column: &[f64]| column.get(from..).and_then(|scores| vus::vus_pr(scores, labels, args.buffer));
     let report = VusReport {
@@ -101,7 +101,7 @@ struct HitRates {
 }
 
 pub(super) fn events(args: &EventsArgs) -> anyhow::Result<u8> {
-    let (results, labels, from) = read(&args.labelled)?;
+    let Read { results, labels, from, unlabelled } = read(&args.labelled)?;
     let times: Vec<f64> = seconds(&results)?;
     let labelled = vus::events(&labels);
     let rules = Rules { grace: args.grace.as_secs_f64(), merge: args.merge.as_secs_f64() };
@@ -113,7 +113,7 @@ pub(super) fn events(args: &EventsArgs) -> anyhow::Result<u8> {
         events: fixed.hits.len(),
         days: case.days(),
         at_rates: args.rates.iter().map(|rate| at_rate(&case, &results, *rate)).collect(),
-        blame: args.blame.as_deref().map(|path| blame(path, &details)).transpose()?.flatten(),
+        blame: args.blame.as_deref().map(|path| blame(path, &details, unlabelled)).transpose()?.flatten(),
         fixed: alarms(&fixed),
         details,
     };
@@ -121,18 +121,28 @@ pub(super) fn events(args: &EventsArgs) -> anyhow::Result<u8> {
     Ok(exit::DONE)
 }
 
-fn read(args: &Labelled) -> anyhow::Result<(Results, Vec<bool>, usize)> {
+/// Results and labels, row by row.
+struct Read {
+    results: Results,
+    labels: Vec<bool>,
+    /// The first row that is scored.
+    from: usize,
+    /// Rows at the start without a label: what a detector learned from before the labelled part.
+    unlabelled: usize,
+}
+
+/// Fewer labels than rows belong to the last rows.
+fn read(args: &Labelled) -> anyhow::Result<Read> {
     let results = Results::read(&args.results)?;
-    let labels = events::read_labels(&files::text(&args.labels)?)
+    let stated = events::read_labels(&files::text(&args.labels)?)
         .map_err(|line| anyhow::anyhow!("{} line {line} must be 0 or 1", args.labels.display()))?;
-    anyhow::ensure!(
-        labels.len() == results.scores.len(),
-        "there are {} labels and {} rows",
-        labels.len(),
-        results.scores.len()
-    );
-    let from = (labels.len() as f64 * args.skip).floor() as usize;
-    Ok((results, labels, from))
+    let rows = results.scores.len();
+    let unlabelled = rows
+        .checked_sub(stated.len())
+        .with_context(|| format!("{} has {} labels for {rows} rows", args.labels.display(), stated.len()))?;
+    let from = unlabelled.max((rows as f64 * args.skip).floor() as usize);
+    let labels = std::iter::repeat_n(false, unlabelled).chain(stated).collect();
+    Ok(Read { results, labels, from, unlabelled })
 }
 
 /// A row without a time has the time of the row before it.
@@ -182,11 +192,17 @@ fn details(case: &Case, found: &Found, results: &Results, alerts: &[usize]) -> V
 }
 
 /// Blame at the alerts that hit, of events whose guilty columns are known.
-fn blame(path: &std::path::Path, details: &[EventDetail]) -> anyhow::Result<Option<HitRates>> {
+fn blame(
+    path: &std::path::Path,
+    details: &[EventDetail],
+    unlabelled: usize,
+) -> anyhow::Result<Option<HitRates>> {
     let known = events::read_blame(&files::text(path)?)
         .map_err(|line| Usage(format!("{} line {line} must read `first-last:1,4,7`", path.display())))?;
     let overlapping = |detail: &EventDetail| {
-        known.iter().find(|(event, _)| event.first <= detail.last_row && detail.first_row <= event.last)
+        known.iter().find(|(event, _)| {
+            event.first + unlabelled <= detail.last_row && detail.first_row <= event.last + unlabelled
+        })
     };
     let cases = details.iter().filter(|detail| !detail.blamed.is_empty()).filter_map(|detail| {
         let guilty = overlapping(detail)?.1.iter().map(ToString::to_string).collect();

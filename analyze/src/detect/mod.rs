@@ -1,7 +1,19 @@
 //! Detectors: each scores one sample against what it has learned, and learns from it afterwards.
 
+mod band;
+mod baseline;
+mod clock;
+mod episode;
+pub mod generate;
+mod latch;
+mod level;
+mod mean;
 pub mod residual;
+mod sample;
+mod season;
 pub mod series;
+mod spread;
+mod value;
 pub mod view;
 
 pub use residual::ResidualDetector;

@@ -1,13 +1,21 @@
 //! What is normal for one signal, learned online in bounded memory: level, residual, thresholds.
 
+pub mod dependence;
+pub mod extremes;
 pub mod histogram;
 pub mod level;
+pub mod moments;
+pub mod records;
 pub mod residual;
 pub mod seasonality;
 pub mod threshold;
 
+pub use dependence::Dependence;
+pub use extremes::Extremes;
 pub use histogram::Histogram;
 pub use level::Level;
+pub use moments::Moments;
+pub use records::Records;
 pub use residual::{Limits, Residuals};
 pub use threshold::{Threshold, Versions};
 

@@ -1,0 +1,117 @@
+//! The highest and the lowest that a stream has been, slowly forgotten, and how far a number lies beyond them.
+//!
+//! Record statistics are free of any distribution: the n-th of n independent numbers is the highest with probability 1/n,
+//! whatever they are drawn from (Rényi, 1962; Foster and Stuart, "Distribution-free tests in time-series", JRSS B 16, 1954).
+
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
+/// Samples over which the mean is taken towards which extremes are forgotten.
+const MEAN_SAMPLES: f32 = 1_000.0;
+
+/// Share of the way that extremes go, with each sample, to those that fade: a half-life of 4,000 samples. So a record holds for
+/// thousands of samples before it gives way, instead of giving way at once.
+const FOLLOW: f64 = std::f64::consts::LN_2 / 4_000.0;
+
+/// Decayed extremes of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Extremes {
+    high: f64,
+    low: f64,
+    faded: (f64, f64),
+    mean: f64,
+    samples: f32,
+}
+
+impl Extremes {
+    /// How far `x` lies beyond all that was seen, in units of the range of that; 0 inside. The range is taken as at least
+    /// `floor`, so that a flat stream is not astonished by nothing.
+    #[must_use]
+    pub fn novelty(&self, x: f64, floor: f64) -> f64 {
+        let beyond = (x - self.high).max(self.low - x);
+        if self.samples > 0.0 && beyond > 0.0 { beyond / self.range(floor) } else { 0.0 }
+    }
+
+    /// Takes `x` in. `forget` is the share of the way to the mean that the extremes go back beforehand.
+    pub fn learn(&mut self, x: f64, forget: f64) {
+        if self.samples == 0.0 {
+            *self = Self { high: x, low: x, faded: (x, x), mean: x, samples: 1.0 };
+            return;
+        }
+        self.samples = (self.samples + 1.0).min(MEAN_SAMPLES);
+        self.mean += (x - self.mean) / f64::from(self.samples);
+        let (low, high) = &mut self.faded;
+        *high = (*high - forget * (*high - self.mean)).max(x);
+        *low = (*low - forget * (*low - self.mean)).min(x);
+        self.high = (self.high - FOLLOW * (self.high - *high)).max(*high);
+        self.low = (self.low - FOLLOW * (self.low - *low)).min(*low);
+    }
+
+    /// Lowest and highest, `None` before the first number.
+    #[must_use]
+    pub fn bounds(&self) -> Option<(f64, f64)> {
+        (self.samples > 0.0).then_some((self.low, self.high))
+    }
+
+    /// The slow mean of the stream.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// Highest less lowest, at least `floor`.
+    #[must_use]
+    pub fn range(&self, floor: f64) -> f64 {
+        (self.high - self.low).max(floor).max(f64::MIN_POSITIVE)
+    }
+}
+
+impl Stored for Extremes {
+    fn save(&self, writer: &mut Writer) {
+        let Self { high, low, faded, mean, samples } = self;
+        writer.put(high).put(low).put(&faded.0).put(&faded.1).put(mean).put(samples);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            high: reader.get()?,
+            low: reader.get()?,
+            faded: (reader.get()?, reader.get()?),
+            mean: reader.get()?,
+            samples: reader.get()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_never_seen_is_new() {
+        let mut extremes = Extremes::default();
+        assert_eq!(extremes.novelty(5.0, 1.0), 0.0, "nothing is new to who has seen nothing");
+        for x in [1.0, 3.0, 2.0] {
+            extremes.learn(x, 0.0);
+        }
+        assert_eq!((extremes.novelty(2.5, 0.1), extremes.novelty(4.0, 0.1)), (0.0, 0.5));
+        assert_eq!(extremes.novelty(0.0, 0.1), 0.5);
+        extremes.learn(4.0, 0.0);
+        assert_eq!(extremes.novelty(4.0, 0.1), 0.0, "seen once, new no more");
+    }
+
+    #[test]
+    fn a_flat_stream_is_measured_by_the_floor() {
+        let mut extremes = Extremes::default();
+        (0..10).for_each(|_| extremes.learn(100.0, 0.0));
+        assert!(extremes.novelty(100.0 + 1e-6, 5.0) < 1e-6);
+    }
+
+    #[test]
+    fn extremes_fade_towards_the_mean() {
+        let mut extremes = Extremes::default();
+        extremes.learn(100.0, 0.0);
+        (0..20_000).for_each(|_| extremes.learn(0.0, 0.001));
+        let (low, high) = extremes.bounds().unwrap();
+        assert!(high < 20.0 && low == 0.0, "{low} {high}");
+    }
+}

@@ -1,0 +1,88 @@
+//! How often records come, and how far they go: the tail by which a record is judged.
+//!
+//! Of independent samples the n-th is a record with probability rho / n, and the excess of a record has, as the excess over any
+//! high limit, an exponential tail to first order (Pickands, "Statistical inference using extreme order statistics", 1975).
+//! Both numbers are learned per stream, from a prior that a few records outweigh.
+
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
+/// Records are this much more frequent than those of a single one-sided stream, unless found otherwise: several views, two sides.
+const RATE_PRIOR: f32 = 2.0;
+/// In how many expected records the prior of the rate is worth.
+const RATE_WEIGHT: f32 = 1.0;
+/// Mean excess of a record in ranges, unless found otherwise: that of normal noise after a few hundred samples.
+const EXCESS_PRIOR: f32 = 0.04;
+/// In how many records that prior is worth.
+const EXCESS_WEIGHT: f32 = 2.0;
+/// One absurd record must not hide all others.
+const EXCESS_MAX: f32 = 0.5;
+
+/// The tail of one stream of records.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Records {
+    seen: f32,
+    expected: f32,
+    excess: f32,
+}
+
+impl Records {
+    /// Takes the `n`-th sample in; `record` is its excess in ranges if it is one.
+    pub fn learn(&mut self, n: f64, record: Option<f64>) {
+        self.expected += (1.0 / n.max(1.0)) as f32;
+        if let Some(excess) = record {
+            self.seen += 1.0;
+            self.excess += (excess as f32).min(EXCESS_MAX);
+        }
+    }
+
+    /// Logarithm of how many records as high as `excess` are expected where `samples` are looked at, `n` of which have been seen.
+    #[must_use]
+    pub fn expected(&self, excess: f64, n: f64, samples: f64) -> f64 {
+        self.intensity(n, samples) - excess / self.mean_excess()
+    }
+
+    /// The excess that is expected once in `samples`, `n` of which have been seen.
+    #[must_use]
+    pub fn limit(&self, n: f64, samples: f64) -> f64 {
+        self.mean_excess() * self.intensity(n, samples).max(0.0)
+    }
+
+    fn intensity(&self, n: f64, samples: f64) -> f64 {
+        let rate = (RATE_WEIGHT * RATE_PRIOR + self.seen) / (RATE_WEIGHT + self.expected);
+        (f64::from(rate) * samples / n.max(1.0)).ln()
+    }
+
+    fn mean_excess(&self) -> f64 {
+        f64::from((EXCESS_WEIGHT * EXCESS_PRIOR + self.excess) / (EXCESS_WEIGHT + self.seen))
+    }
+}
+
+impl Stored for Records {
+    fn save(&self, writer: &mut Writer) {
+        let Self { seen, expected, excess } = self;
+        writer.put(seen).put(expected).put(excess);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { seen: reader.get()?, expected: reader.get()?, excess: reader.get()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn larger_records_raise_the_limit_and_longer_memory_lowers_it() {
+        let (mut small, mut large) = (Records::default(), Records::default());
+        for i in 1..=1_000 {
+            let is_record = i % 100 == 0;
+            small.learn(f64::from(i), is_record.then_some(0.02));
+            large.learn(f64::from(i), is_record.then_some(0.2));
+        }
+        assert!(large.limit(1e3, 8e3) > 3.0 * small.limit(1e3, 8e3));
+        assert!(small.limit(4e3, 8e3) < small.limit(1e3, 8e3));
+        let limit = small.limit(1e3, 8e3);
+        assert!(small.expected(limit, 1e3, 8e3).abs() < 1e-9, "one is expected at the limit");
+    }
+}

@@ -8,9 +8,9 @@ use crate::offline::rows::{self, Refusal, Row, Rows};
 use analyze::detect::{Judgement, Series, SeriesSettings};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::io;
+use std::{fmt, io};
 
-/// At most so many refused rows are named; all are counted.
+/// At most so many runs of refused rows are named; all rows are counted.
 const NAMED_MAX: usize = 20;
 
 /// One row with what is said of it. A refused row carries the judgement of silence: score 0, no band, no alert.
@@ -51,13 +51,27 @@ impl Judge {
     }
 }
 
-/// A row that was refused.
+/// Rows that were refused for one reason, one line after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
-    /// Its line in the file.
+    /// Line of the first in the file.
     pub line: u64,
-    /// The rule that it broke.
+    /// Line of the last.
+    pub last_line: u64,
+    /// How many.
+    pub rows: u64,
+    /// The rule that they broke.
     pub rule: &'static str,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, last_line, rows, rule } = self;
+        match rows {
+            1 => write!(f, "line {line}: {rule}"),
+            _ => write!(f, "lines {line} to {last_line} ({rows} rows): {rule}"),
+        }
+    }
 }
 
 /// What became of one file.
@@ -67,7 +81,7 @@ pub struct Tally {
     pub rows: u64,
     /// Rows among them that were not judged.
     pub refused: u64,
-    /// The first of those.
+    /// Where the first of those are.
     pub refusals: Vec<Refused>,
     /// Alerts opened.
     pub alerts: u64,
@@ -102,8 +116,15 @@ impl Tally {
     /// Counts a refused row and names it, unless enough are named.
     pub fn refuse(&mut self, line: u64, refusal: Refusal) {
         self.refused += 1;
-        if self.refusals.len() < NAMED_MAX {
-            self.refusals.push(Refused { line, rule: refusal.rule() });
+        let rule = refusal.rule();
+        let room = self.refusals.len() < NAMED_MAX;
+        match self.refusals.last_mut() {
+            Some(span) if span.rule == rule && span.last_line + 1 == line => {
+                span.last_line = line;
+                span.rows += 1;
+            }
+            _ if room => self.refusals.push(Refused { line, last_line: line, rows: 1, rule }),
+            _ => {}
         }
     }
 }

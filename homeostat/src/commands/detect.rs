@@ -32,6 +32,8 @@ type Labels = BTreeMap<String, Vec<(String, String)>>;
 /// One file as the summary shows it.
 #[derive(Debug, Serialize)]
 struct Done {
+    /// Its path below the folder that was given.
+    name: PathBuf,
     input: PathBuf,
     output: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +93,14 @@ fn all(inputs: &[Input], args: &DetectArgs, labels: &Labels) -> Vec<Done> {
 fn one(input: &Input, args: &DetectArgs, labels: &Labels) -> Done {
     let output = args.out.join(&input.name);
     let page = args.html.then(|| output.with_extension("html"));
-    let mut done = Done { input: input.path.clone(), output, page, tally: Tally::default(), error: None };
+    let mut done = Done {
+        name: input.name.clone(),
+        input: input.path.clone(),
+        output,
+        page,
+        tally: Tally::default(),
+        error: None,
+    };
     match judge(input, args, labels, &done) {
         Ok(tally) => done.tally = tally,
         Err(error) => done.error = Some(format!("{error:#}")),
@@ -170,10 +179,10 @@ fn spans(labels: &Labels, name: &Path) -> Vec<(f64, f64)> {
 fn report(done: &[Done], args: &DetectArgs) -> anyhow::Result<u8> {
     output::print(args.output.output, done, show)?;
     for one in done {
-        for refused in &one.tally.refusals {
-            eprintln!("homeostat: {} line {}: {}", one.input.display(), refused.line, refused.rule);
+        for span in &one.tally.refusals {
+            eprintln!("homeostat: {} {span}", one.input.display());
         }
-        let unnamed = one.tally.refused - one.tally.refusals.len() as u64;
+        let unnamed = one.tally.refused - one.tally.refusals.iter().map(|span| span.rows).sum::<u64>();
         if unnamed > 0 {
             eprintln!("homeostat: {}: {unnamed} more rows were refused", one.input.display());
         }
@@ -188,9 +197,11 @@ fn report(done: &[Done], args: &DetectArgs) -> anyhow::Result<u8> {
 fn show(done: &[Done]) -> String {
     let rows = done.iter().map(|one| {
         let Tally { rows, refused, alerts, highest_score, from, to, .. } = &one.tally;
-        let day = |at: &Option<jiff::Timestamp>| at.map_or_else(String::new, |at| at.to_string());
+        let day = |at: &Option<jiff::Timestamp>| {
+            at.map_or_else(String::new, |at| at.strftime("%Y-%m-%d %H:%M").to_string())
+        };
         [
-            one.input.display().to_string(),
+            one.name.display().to_string(),
             rows.to_string(),
             refused.to_string(),
             alerts.to_string(),

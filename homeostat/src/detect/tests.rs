@@ -22,9 +22,27 @@ fn every_row_stays_and_a_refused_one_has_score_0_and_no_band() {
     assert_eq!(lines[4], "2026-01-01 00:05:00,,0.0,0.0,,,,0");
     assert_eq!(lines[5], "2025-01-01 00:00:00,4,0.0,0.0,,,,0");
     assert_eq!((tally.rows, tally.refused), (6, 4));
-    let lines: Vec<_> = tally.refusals.iter().map(|refused| refused.line).collect();
-    assert_eq!(lines, [3, 4, 5, 6]);
-    assert!(tally.refusals[0].rule.contains("later"));
+    let said: Vec<_> = tally.refusals.iter().map(ToString::to_string).collect();
+    let beginnings = [
+        "line 3: the time must be later",
+        "line 4: the time must be RFC",
+        "line 5: the value",
+        "line 6: the time",
+    ];
+    for (said, beginning) in said.iter().zip(beginnings) {
+        assert!(said.starts_with(beginning), "{said}");
+    }
+    assert_eq!(said.len(), 4);
+}
+
+#[test]
+fn refused_rows_in_a_row_are_named_together_and_a_flood_of_them_is_counted() {
+    let (_, tally) = judged("60,1\nx,1\ny,2\nz,3\n120,1\n");
+    assert_eq!(tally.refusals.len(), 1);
+    assert!(tally.refusals[0].to_string().starts_with("lines 2 to 4 (3 rows): the time"));
+    let flood: String = (0..1000).map(|k| format!("x,1\n{},2\n", 60 * k)).collect();
+    let (_, tally) = judged(&flood);
+    assert_eq!((tally.refused, tally.refusals.len()), (1000, NAMED_MAX));
 }
 
 #[test]

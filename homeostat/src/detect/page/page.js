@@ -151,6 +151,7 @@ function timeTicks(range, plot) {
   }
   return ticks;
 }
+const within = (c, text, px, w) => { const half = c.measureText(text).width / 2; return Math.min(Math.max(px, half), w - half); };
 const inView = () => [Math.max(0, lower(view[0]) - 1), Math.min(N, lower(view[1]) + 1)];
 
 function drawMain() {
@@ -173,24 +174,26 @@ function drawMain() {
   c.textAlign = "center"; c.textBaseline = "alphabetic";
   for (const [t, text, strong] of timeTicks(view, plot)) {
     c.fillStyle = css(strong ? "line" : "grid"); c.fillRect(Math.round(x(t)), top, 1, bottom - top);
-    c.fillStyle = css(strong ? "ink" : "quiet"); c.fillText(text, Math.min(Math.max(x(t), MARGIN.left + 20), w - 30), h - 7);
+    c.fillStyle = css(strong ? "ink" : "quiet"); c.fillText(text, within(c, text, x(t), w), h - 7);
   }
   c.save(); c.beginPath(); c.rect(MARGIN.left, top, plot, bottom - top); c.clip();
   c.fillStyle = css("label");
   for (const [s, e] of D.labels) c.fillRect(x(s), top, Math.max(2, x(e) - x(s)), bottom - top);
+  const dense = (b - a) / plot > 3;
   const clamp = v => Math.min(bottom + 50, Math.max(top - 50, y(v)));
   for (const ribbon of ribbons(a, b, x)) {
     c.beginPath(); ribbon.forEach((p, k) => k ? c.lineTo(p[0], clamp(p[2])) : c.moveTo(p[0], clamp(p[2])));
     for (let k = ribbon.length - 1; k >= 0; k--) c.lineTo(ribbon[k][0], clamp(ribbon[k][1]));
     c.closePath(); c.fillStyle = css("band"); c.fill();
-    for (const side of [1, 2]) { c.beginPath(); ribbon.forEach((p, k) => k ? c.lineTo(p[0], clamp(p[side])) : c.moveTo(p[0], clamp(p[side]))); c.strokeStyle = css("band-edge"); c.lineWidth = 1; c.stroke(); }
+    // Where a day is a few pixels wide, its outline would only be clutter.
+    for (const side of dense ? [] : [1, 2]) { c.beginPath(); ribbon.forEach((p, k) => k ? c.lineTo(p[0], clamp(p[side])) : c.moveTo(p[0], clamp(p[side]))); c.strokeStyle = css("band-edge"); c.lineWidth = 1; c.stroke(); }
   }
-  const dense = (b - a) / plot > 1.5;
   if (!dense) stroke(c, thinned(D.e, a, b, x), y, css("expected"), 1.2, [5, 4]);
-  stroke(c, thinned(D.v, a, b, x), y, css("value"), dense ? 1.1 : 1.5);
+  stroke(c, thinned(D.v, a, b, x), y, css("value"), dense ? 1 : 1.5);
   if ((b - a) < plot / 8) { c.fillStyle = css("value"); for (let i = a; i < b; i++) { c.beginPath(); c.arc(x(D.t[i]), y(D.v[i]), 2.2, 0, 7); c.fill(); } }
   const seen = D.alerts.map((q, k) => [q, k]).filter(([q]) => q.i >= a && q.i < b);
-  for (const [q, k] of seen) marker(c, x(D.t[q.i]), y(D.v[q.i]), k + 1, seen.length, top, bottom);
+  const lanes = [];
+  for (const [q, k] of seen) marker(c, x(D.t[q.i]), y(D.v[q.i]), k + 1, lanes, seen.length, top, bottom);
   if (hover >= 0) {
     c.fillStyle = css("quiet"); c.globalAlpha = 0.5; c.fillRect(Math.round(x(D.t[hover])), top, 1, bottom - top); c.globalAlpha = 1;
     c.fillStyle = css("value"); c.beginPath(); c.arc(x(D.t[hover]), y(D.v[hover]), 4, 0, 7); c.fill(); c.strokeStyle = css("card"); c.lineWidth = 1.5; c.stroke();
@@ -198,14 +201,17 @@ function drawMain() {
   if (selection) { c.fillStyle = css("window"); c.fillRect(Math.min(...selection), top, Math.abs(selection[1] - selection[0]), bottom - top); }
   c.restore();
 }
-function marker(c, px, py, name, count, top, bottom) {
-  const red = css("alert");
+function marker(c, px, py, name, lanes, count, top, bottom) {
+  const red = css("alert"), text = String(name), wide = Math.max(16, c.measureText(text).width + 9);
   c.fillStyle = red; c.globalAlpha = count > 40 ? 0.25 : 0.45; c.fillRect(Math.round(px), top, 1, bottom - top); c.globalAlpha = 1;
   c.beginPath(); c.arc(px, py, 4, 0, 7); c.fill(); c.strokeStyle = css("card"); c.lineWidth = 1.5; c.stroke();
-  if (count > 40) return;
-  const text = String(name), wide = Math.max(16, c.measureText(text).width + 9);
-  c.fillStyle = red; c.beginPath(); c.roundRect(px - wide / 2, top, wide, 15, 7.5); c.fill();
-  c.fillStyle = "#fff"; c.textAlign = "center"; c.textBaseline = "middle"; c.fillText(text, px, top + 8); c.textBaseline = "alphabetic";
+  // Numbers that would cover one another go into lanes below; beyond four lanes the dots alone must do.
+  const free = lanes.findIndex(end => px - wide / 2 > end + 2), lane = free >= 0 ? free : lanes.length;
+  if (lane > 3) return;
+  lanes[lane] = px + wide / 2;
+  const at = top + 16 * lane;
+  c.fillStyle = red; c.beginPath(); c.roundRect(px - wide / 2, at, wide, 15, 7.5); c.fill();
+  c.fillStyle = "#fff"; c.textAlign = "center"; c.textBaseline = "middle"; c.fillText(text, px, at + 8); c.textBaseline = "alphabetic";
 }
 function drawScore() {
   const { c, h, plot } = prepare($("score")), top = 6, bottom = h - 6, x = scaleX(view, plot), [a, b] = inView();
@@ -232,7 +238,7 @@ function drawOverview() {
   c.fillStyle = css("label"); for (const [s, e] of D.labels) c.fillRect(x(s), top, Math.max(2, x(e) - x(s)), bottom - top);
   stroke(c, thinned(D.v, 0, N, x), y, css("expected"), 0.8);
   c.fillStyle = css("alert"); for (const q of D.alerts) c.fillRect(Math.round(x(D.t[q.i])) - 0.5, top, 1.5, bottom - top);
-  c.textAlign = "center"; c.fillStyle = css("quiet"); for (const [t, text] of timeTicks(FULL, plot)) c.fillText(text, Math.min(Math.max(x(t), MARGIN.left + 20), w - 30), h - 3);
+  c.textAlign = "center"; c.fillStyle = css("quiet"); for (const [t, text] of timeTicks(FULL, plot)) c.fillText(text, within(c, text, x(t), w), h - 3);
   c.fillStyle = css("window"); c.strokeStyle = css("value"); c.lineWidth = 1;
   const [l, r] = [x(view[0]), x(view[1])]; c.fillRect(l, top, r - l, bottom - top); c.strokeRect(l + 0.5, top + 0.5, Math.max(2, r - l - 1), bottom - top - 1);
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use proto::model::{
-    Assessment, Directive, ExpectedEffect, Generation, MeasuredEffect, OutcomeResult, Quality, ResourceId,
+    Assessment, Directive, DirectiveKind, ExpectedEffect, Generation, MeasuredEffect, OutcomeResult, Quality,
+    ResourceId,
 };
 
 use crate::moment::{between, later};
@@ -20,6 +21,9 @@ const IN_A_ROW: u32 = 2;
 
 /// A signal that was not assessed for this many intervals before the end of the window is unknown at its end.
 const STALE_INTERVALS: u32 = 3;
+
+/// Below this share of what the replicas take, queues are no cause of trouble.
+const ROOM: f64 = 0.8;
 
 /// A verdict on one directive.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +48,8 @@ struct Promise {
     interval: Duration,
     kept_in_a_row: u32,
     harmed_in_a_row: u32,
+    /// The newest breach is not for want of capacity.
+    elsewhere: bool,
 }
 
 /// How one promise stands.
@@ -74,6 +80,7 @@ impl Verification {
             interval: Duration::ZERO,
             kept_in_a_row: 0,
             harmed_in_a_row: 0,
+            elsewhere: false,
         };
         let promises = directive.expected.iter().map(promise).collect();
         let ends = later(applied_at, directive.verify_window);
@@ -136,7 +143,13 @@ impl Verification {
         };
         let (broken, unknown) = (names(Standing::Broken), names(Standing::Unknown));
         Some(if !broken.is_empty() {
-            let text = format!("not as promised: {broken}");
+            let elsewhere = self.promises.iter().any(|promise| promise.elsewhere);
+            let cause = if elsewhere {
+                "; replicas are not what is missing, so the cause lies elsewhere"
+            } else {
+                ""
+            };
+            let text = format!("not as promised: {broken}{cause}");
             self.judgement(OutcomeResult::Ineffective, text)
         } else if !unknown.is_empty() {
             self.judgement(OutcomeResult::Unknown, format!("data is missing: {unknown}"))
@@ -203,6 +216,8 @@ impl Promise {
         // What is unknown is neither kept nor broken, and it interrupts the row.
         let kept = known.is_some_and(|value| self.holds(value));
         let harmed = known.is_some_and(|value| self.harms(directive, assessment.at, value));
+        self.elsewhere = harmed && directive.reduces && has_room(directive, assessment);
+        let harmed = harmed && !self.elsewhere;
         self.kept_in_a_row = if kept { self.kept_in_a_row + 1 } else { 0 };
         self.harmed_in_a_row = if harmed { self.harmed_in_a_row + 1 } else { 0 };
         true
@@ -234,6 +249,22 @@ impl Promise {
             () => Standing::Unknown,
         }
     }
+}
+
+/// Whether the replicas that were left take the load with ease, by the low end of what was learned of them: trouble that comes
+/// then does not come from having fewer. Where they are short after all, Plan sees it as it sees any shortage.
+fn has_room(directive: &Directive, assessment: &Assessment) -> bool {
+    if directive.kind() != DirectiveKind::Scale || assessment.resource != directive.resource {
+        return false;
+    }
+    let known = |name: &str| {
+        assessment
+            .signal(name)
+            .filter(|signal| signal.quality == Quality::Good)
+            .and_then(|signal| signal.value)
+    };
+    let taken = assessment.capacity.lower.zip(known("ready_replicas")).map(|(one, ready)| one * ready);
+    taken.zip(known("load")).is_some_and(|(taken, load)| load < ROOM * taken)
 }
 
 fn kept(promises: &[Promise]) -> String {

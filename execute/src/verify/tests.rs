@@ -120,6 +120,31 @@ fn harm_is_worse_than_doing_nothing_would_have_been() {
 }
 
 #[test]
+fn trouble_while_the_replicas_have_room_is_not_laid_at_a_scale_in() {
+    let harm = vec![promise("bad_ratio", 0.0, 0.01, true)];
+    let directive = |from, to| Arc::new(Directive { expected: harm.clone(), ..scale(from, to) });
+    let verdict = |directive: Arc<Directive>, load: f64, ready: Option<f64>| {
+        let mut one = Verification::new(directive, at(1_000));
+        let seen = |second: u64| {
+            let signals = [("bad_ratio", Some(0.9)), ("load", Some(load)), ("ready_replicas", ready)];
+            let mut seen = assessment(&cart(), second * 1_000, &signals);
+            seen.capacity.lower = Some(100.0);
+            seen
+        };
+        let early = (2..=11).find_map(|second| one.observe(&seen(second)));
+        early.or_else(|| one.tick(at(11_000))).map(|judgement| (judgement.result, judgement.text))
+    };
+    let (result, text) = verdict(directive(4, 2), 80.0, Some(2.0)).unwrap();
+    assert_eq!(result, OutcomeResult::Ineffective, "80 of 200 requests/s: {text}");
+    assert!(text.contains("the cause lies elsewhere"), "{text}");
+    for (load, ready) in [(170.0, Some(2.0)), (80.0, None)] {
+        let (result, _) = verdict(directive(4, 2), load, ready).unwrap();
+        assert_eq!(result, OutcomeResult::Harmful, "{load} on {ready:?}: it may be for want of replicas");
+    }
+    assert_eq!(verdict(directive(1, 2), 80.0, Some(2.0)).unwrap().0, OutcomeResult::Harmful);
+}
+
+#[test]
 fn harm_below_the_promise_is_held_against_the_lower_quantile() {
     let expected = vec![promise("bad_ratio", 0.5, 1.0, true)];
     let mut one = verification(expected.clone(), vec![point(0, 0.2, 0.3)]);

@@ -26,6 +26,10 @@ const TREND_DEVIATIONS_MIN: f64 = 4.0;
 const FALLS_MAX: usize = 1;
 /// A single step counts as a surge from so many standard deviations of the difference between two noisy points on.
 const SURGE_DEVIATIONS_MIN: f64 = 4.0;
+/// Two steps up in a row are a climb from so many of them on, because each pair of steps is looked at,
+const CLIMB_DEVIATIONS_MIN: f64 = 5.0;
+/// and only when together they are this many times the largest of the steps before.
+const CLIMB_STEPS_MIN: f64 = 3.0;
 /// The rise is measured between the means of the first and the last points.
 const THIRD: usize = 3;
 
@@ -93,17 +97,41 @@ impl History {
     }
 
     /// Load that the next interval may add, when the newest step up cannot be noise: a crowd that arrives. Where it ends one
-    /// step does not tell, so only one more such step is expected. Never negative.
+    /// step does not tell, so only one more such step is expected; after two steps in a row, two more. Never negative.
     pub fn surge(&self, interval: Duration) -> f64 {
-        let Some(((from, before), (to, now, _))) = self.before.zip(self.newest) else { return 0.0 };
+        let step = self
+            .before
+            .zip(self.newest)
+            .map(|(before, (to, now, _))| self.rise(before, (to, now), SURGE_DEVIATIONS_MIN));
+        step.unwrap_or(0.0).max(2.0 * self.climb()) * interval.as_secs_f64()
+    }
+
+    /// Growth per second over the two newest steps, when both go up. A ramp shows in two steps what one step of it does not.
+    fn climb(&self) -> f64 {
+        let mut newest = self.recent.iter().rev().copied();
+        match (newest.next(), newest.next(), newest.next()) {
+            (Some(c), Some(b), Some(a)) if a.1 < b.1 && b.1 < c.1 && self.dwarfs(c.1 - a.1) => {
+                self.rise(a, c, CLIMB_DEVIATIONS_MIN)
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Whether a rise is far larger than any step before it: few steps tell little of the noise, their largest tells most.
+    fn dwarfs(&self, rise: f64) -> bool {
+        let pairs = self.recent.iter().zip(self.recent.iter().skip(1));
+        let earlier = self.recent.len().saturating_sub(THIRD);
+        let largest = pairs.take(earlier).map(|(a, b)| (b.1 - a.1).abs()).fold(0.0, f64::max);
+        earlier >= THIRD && rise > CLIMB_STEPS_MIN * largest
+    }
+
+    /// Growth per second between two points, if noise alone would hardly make it; else zero.
+    fn rise(&self, (from, before): (Timestamp, f64), (to, now): (Timestamp, f64), deviations: f64) -> f64 {
         let seconds = distance(to, from).as_secs_f64().max(f64::MIN_POSITIVE);
         let noise = self.step_noise().max((before.max(0.0) / seconds).sqrt()) * std::f64::consts::SQRT_2;
         let rise = now - before;
-        if rise.is_finite() && rise > (SURGE_DEVIATIONS_MIN * noise).max(TREND_RISE_MIN * before) {
-            rise / seconds * interval.as_secs_f64()
-        } else {
-            0.0
-        }
+        let stands_out = rise > (deviations * noise).max(TREND_RISE_MIN * before);
+        if rise.is_finite() && stands_out { rise / seconds } else { 0.0 }
     }
 
     /// The noise of one point as the last steps show it; what was learned long ago may hold crowds of its own. Without enough
@@ -268,6 +296,17 @@ mod tests {
         assert_eq!(history.surge(second), 0.0, "what was missing came back");
         history.observe(&partial(4, 400.0));
         assert!((history.surge(second) - 200.0).abs() < 1e-9, "at least so much is known to have come");
+    }
+
+    #[test]
+    fn ramp_shows_in_two_steps_before_one_step_of_it_stands_out() {
+        let second = Duration::from_secs(1);
+        let ramp = [120.0, 118.0, 121.0, 119.0, 122.0, 120.0, 175.0];
+        assert_eq!(watch(&ramp).surge(second), 0.0, "one such step may be chance");
+        let longer: Vec<f64> = ramp.into_iter().chain([230.0]).collect();
+        assert!((watch(&longer).surge(second) - 110.0).abs() < 1e-9, "55 a second, for two more");
+        let there_and_back: Vec<f64> = ramp.into_iter().chain([121.0]).collect();
+        assert_eq!(watch(&there_and_back).surge(second), 0.0);
     }
 
     #[test]

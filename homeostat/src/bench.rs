@@ -5,6 +5,7 @@ mod actuator;
 mod directives;
 mod feedback;
 mod looping;
+mod peers;
 mod rig;
 
 use crate::{
@@ -79,7 +80,15 @@ pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
                 _ => feedback::throughput(&rig, &ctx).await,
             };
             rig.stop().await;
-            figures.extend(measured.with_context(|| format!("bench {name} did not end"))?);
+            let mut measured = measured.with_context(|| format!("bench {name} did not end"))?;
+            // After ours has stopped: each has the machine to itself.
+            let peers = match name {
+                "directives" => peers::directives(&dir, &ctx).await?,
+                "feedback" => peers::feedback(&dir, &ctx).await?,
+                _ => BTreeMap::new(),
+            };
+            measured.iter_mut().for_each(|figure| figure.peers.clone_from(&peers));
+            figures.extend(measured);
         }
         output::print(args.output.output, &figures, |figures| {
             let rows = figures.iter().map(|figure| {

@@ -116,6 +116,11 @@ impl Embedded {
         self.site.url()
     }
 
+    /// Where one of PostgreSQL's programs lies (`pgbench`, `psql`), beside the ones that run the cluster.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.site.binaries.program(name)
+    }
+
     /// The process id of the postmaster; another after each restart.
     pub fn pid(&self) -> u32 {
         self.postmaster.pid()

@@ -3,7 +3,7 @@
 use super::{
     Figure,
     actuator::{self, Seen},
-    rig::{Rig, directive},
+    rig::{DRAIN, MEASURED, Rig, WARM_UP, directive, rate},
 };
 use chassis::Context;
 use hdrhistogram::Histogram;
@@ -17,15 +17,10 @@ use std::{
 };
 use uuid::Uuid;
 
-/// How long each is measured, after a warm-up.
-const MEASURED: Duration = Duration::from_secs(10);
-const WARM_UP: Duration = Duration::from_secs(2);
 /// Proposals under way at once: four for each of 64 shards. Fewer would measure waiting, not throughput.
 const PROPOSERS: u64 = 256;
 /// DESIGN: decision to actuator is measured at this rate.
 const RATE_PER_SECOND: u64 = 500;
-/// Directives still under way at the end must arrive within this time, or they count as lost.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// As many as go through: each is proposed, committed, delivered, reported, and its report committed.
 pub(super) async fn throughput(rig: &Rig, ctx: &Context) -> anyhow::Result<Vec<Figure>> {
@@ -43,13 +38,9 @@ pub(super) async fn throughput(rig: &Rig, ctx: &Context) -> anyhow::Result<Vec<F
             Ok(())
         });
     }
-    tokio::time::sleep(WARM_UP).await;
-    let (from, began) = (seen.reported(), ctx.clock.monotonic());
-    tokio::time::sleep(MEASURED).await;
-    let (to, ended) = (seen.reported(), ctx.clock.monotonic());
+    let rate = rate(|| seen.reported(), &ctx).await;
     ctx.stopper.stop();
     ctx.tasks.join(DRAIN).await;
-    let rate = (to - from) as f64 / (ended - began).as_secs_f64();
     Ok(vec![Figure::at_least("durable_directives", rate, "directives/s", 2_000.0)])
 }
 

@@ -1,22 +1,19 @@
 //! Durable feedback signals a second.
 
-use super::{Figure, rig::Rig};
+use super::{
+    Figure,
+    rig::{DRAIN, Rig, rate},
+};
 use chassis::Context;
 use proto::model::{FeedbackLoop, FeedbackSignal, ResourceId};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
-const MEASURED: Duration = Duration::from_secs(10);
-const WARM_UP: Duration = Duration::from_secs(2);
 /// Senders at once, and signals in one request: as Execute sends them after a burst of verdicts.
 const SENDERS: usize = 8;
 const BATCH: usize = 2_000;
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// Counts what Knowledge said that it stored: committed, and new.
 pub(super) async fn throughput(rig: &Rig, ctx: &Context) -> anyhow::Result<Vec<Figure>> {
@@ -34,13 +31,9 @@ pub(super) async fn throughput(rig: &Rig, ctx: &Context) -> anyhow::Result<Vec<F
             Ok(())
         });
     }
-    tokio::time::sleep(WARM_UP).await;
-    let (from, began) = (stored.load(Ordering::Relaxed), ctx.clock.monotonic());
-    tokio::time::sleep(MEASURED).await;
-    let (to, ended) = (stored.load(Ordering::Relaxed), ctx.clock.monotonic());
+    let rate = rate(|| stored.load(Ordering::Relaxed), &ctx).await;
     ctx.stopper.stop();
     ctx.tasks.join(DRAIN).await;
-    let rate = (to - from) as f64 / (ended - began).as_secs_f64();
     Ok(vec![Figure::at_least("durable_feedback_signals", rate, "signals/s", 50_000.0)])
 }
 

@@ -11,6 +11,12 @@ use proto::model::{Action, AutonomyLevel, Directive, Generation, Preconditions, 
 use std::{net::SocketAddr, path::Path, time::Duration};
 use uuid::Uuid;
 
+/// How long each figure is measured, after a warm-up,
+pub(super) const MEASURED: Duration = Duration::from_secs(10);
+pub(super) const WARM_UP: Duration = Duration::from_secs(2);
+/// and how long what is under way then may take to end.
+pub(super) const DRAIN: Duration = Duration::from_secs(10);
+
 /// A running control plane.
 #[derive(Debug)]
 pub(super) struct Rig {
@@ -39,6 +45,15 @@ impl Rig {
         self.system.stop().await;
         self.ctx.stopper.stop();
     }
+}
+
+/// How fast a counter grows: after a warm-up, over [`MEASURED`].
+pub(super) async fn rate(counter: impl Fn() -> u64, ctx: &Context) -> f64 {
+    tokio::time::sleep(WARM_UP).await;
+    let (from, began) = (counter(), ctx.clock.monotonic());
+    tokio::time::sleep(MEASURED).await;
+    let (to, ended) = (counter(), ctx.clock.monotonic());
+    (to - from) as f64 / (ended - began).as_secs_f64()
 }
 
 /// A directive as a planner would make it: with rationale, undo and expiry, for a resource of its own.

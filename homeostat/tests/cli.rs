@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot start its program has failed")]
 
+#[path = "cli/offline.rs"]
+mod offline;
+
 use std::{
     path::Path,
     process::{Command, Output},

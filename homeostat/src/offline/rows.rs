@@ -80,7 +80,7 @@ impl<R: io::Read> Rows<R> {
         let some = reader.read_byte_record(&mut record).map_err(Error::Csv)?;
         let cells: Vec<String> = (0..record.len()).map(|cell| cell_text(&record, cell)).collect();
         let is_header = is_header(&cells);
-        let columns = columns(is_header.then_some(cells.as_slice()).unwrap_or_default(), column)?;
+        let columns = columns(if is_header { &cells } else { &[] }, column)?;
         let first = (some && !is_header).then(|| (line(&reader, &record), record));
         Ok(Self { reader, columns, first })
     }

@@ -102,11 +102,11 @@ fn weights(labels: &[bool], events: &[Event], buffer: usize) -> Vec<f64> {
     let half = buffer / 2;
     let fade = |distance: usize| (1.0 - distance as f64 / buffer as f64).sqrt();
     for event in events {
-        for row in event.last + 1..(event.last + half + 1).min(labels.len()) {
-            weights[row] += fade(row - event.last);
+        for (distance, weight) in (1..=half).zip(weights.iter_mut().skip(event.last + 1)) {
+            *weight += fade(distance);
         }
-        for row in event.first.saturating_sub(half)..event.first {
-            weights[row] += fade(event.first - row);
+        for (distance, weight) in (1..=half).zip(weights[..event.first].iter_mut().rev()) {
+            *weight += fade(distance);
         }
     }
     weights.into_iter().map(|weight| weight.min(1.0)).collect()

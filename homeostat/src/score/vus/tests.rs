@@ -29,11 +29,11 @@ fn by_definition(scores: &[f64], labels: &[bool], buffer: usize) -> f64 {
         let mut extended: Vec<f64> = labels.iter().map(|label| if *label { 1.0 } else { 0.0 }).collect();
         let mut spans: Vec<(usize, usize)> = Vec::new();
         for event in &events {
-            for row in 0..rows {
+            for (row, weight) in extended.iter_mut().enumerate() {
                 let distance =
                     if row < event.first { event.first - row } else { row.saturating_sub(event.last) };
                 if distance > 0 && distance <= half {
-                    extended[row] = (extended[row] + (1.0 - distance as f64 / window as f64).sqrt()).min(1.0);
+                    *weight = (*weight + (1.0 - distance as f64 / window as f64).sqrt()).min(1.0);
                 }
             }
             let (start, end) = (event.first.saturating_sub(half), (event.last + half).min(rows - 1));

@@ -56,7 +56,8 @@ impl Actuator for BreakerActuator {
 
     async fn observe(&self, resource: &ResourceId) -> Vec<Observation> {
         let Some(breaker) = self.breakers.get(resource) else { return Vec::new() };
-        let seen = breaker.snapshot(self.clock.monotonic());
+        let now = self.clock.monotonic();
+        let (seen, witness) = (breaker.snapshot(now), breaker.witness(now));
         let (policy, _) = breaker.policy();
         // Counts below 2^53 are exact; a breaker that has counted more has run for a thousand years.
         let values = [
@@ -64,6 +65,11 @@ impl Actuator for BreakerActuator {
             ("breaker_opened_total", seen.opened_total as f64),
             ("breaker_rejected_total", seen.rejected_total as f64),
             ("breaker_would_reject_total", seen.would_reject_total as f64),
+            ("breaker_failure_baseline_ratio", seen.baseline_ratio),
+            // What it may add to the fleet's evidence, and what it would need to open alone.
+            ("breaker_outage_evidence", witness.score),
+            ("breaker_outage_threshold", witness.threshold),
+            ("breaker_admitted_ratio", seen.admitted_share),
         ];
         values.map(|(name, value)| Observation { name: name.to_owned(), value }).into()
     }
@@ -106,17 +112,14 @@ fn adopted(current: Policy, setting: &BreakerSetting) -> Policy {
             BreakerMode::Disabled => Mode::Disabled,
         },
         failure_ratio_to_open,
-        // Without a limit nothing is slow: a call that takes a day is not waited for.
-        slow_call_duration: slow_call.unwrap_or(SLOWEST),
+        // Without a declared limit slowness is judged by what the breaker learned, and opens nothing.
+        slow_call,
         open_wait,
         open_wait_max: current.open_wait_max.max(open_wait),
         half_open_permits,
         ..current
     }
 }
-
-/// The longest span that a breaker's policy allows.
-const SLOWEST: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
 /// As on the wire, so that an observation can be read beside the contract.
 fn mode_number(mode: Mode) -> f64 {

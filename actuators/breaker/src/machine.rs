@@ -1,24 +1,28 @@
-//! The state machine of one breaker: events and `now` in, verdicts out. It knows nothing of modes, locks or clocks.
+//! The state machine of one breaker: events and `now` in, verdicts out. It counts in whole numbers only, judges nothing but
+//! probes, and knows nothing of modes, locks or clocks, so that all of its states can be searched.
 
 use std::time::Duration;
 
-use crate::probes::Probes;
-use crate::trip::{self, ProbeVerdict};
-use crate::window::Window;
-use crate::{Counts, Policy, TripReason};
+use crate::outcome::Rejection;
+use crate::probes::{Probes, StageVerdict};
+use crate::rng::Rng;
 
 /// Doublings of the wait: 2^16 of the shortest wait (1 ms) already passes a minute, and the sum cannot overflow.
 const DOUBLINGS_MAX: u32 = 16;
 
-/// How a call ended, as the caller judges it. Slowness is judged from the latency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
-    /// The callee did its work.
-    Success,
-    /// The callee is to blame.
-    Failure,
-    /// Says nothing about the callee (the caller's own mistake, for instance).
-    Ignored,
+/// What the machine needs to know of the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Timing {
+    /// The first wait.
+    pub open_wait: Duration,
+    /// The longest wait.
+    pub open_wait_max: Duration,
+    /// Jitter in parts of 2^16 of the wait.
+    pub jitter: u16,
+    /// The largest stage of probes; at least 1.
+    pub permits: u32,
+    /// How long a probe may take.
+    pub permit_ttl: Duration,
 }
 
 /// What happens to a breaker.
@@ -26,61 +30,44 @@ pub enum Outcome {
 pub enum Event {
     /// A caller asks to call.
     Acquire,
-    /// An admitted call ended.
-    Record {
+    /// A probe ended; `good` if it speaks for the callee.
+    Probed {
         /// What admitted it.
         grant: Grant,
-        /// How it ended.
-        outcome: Outcome,
-        /// How long it took.
-        latency: Duration,
+        /// Whether the callee did its work.
+        good: bool,
     },
-    /// An admitted call was given up before it had a result.
+    /// A probe was given up before it had a result.
     Cancel {
         /// What admitted it.
         grant: Grant,
     },
+    /// The evidence says that hardly a call succeeds.
+    Trip,
 }
 
 /// What the machine answers.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Answer {
     /// The call may go ahead.
     Admitted(Grant),
     /// The call must not be made.
     Rejected(Rejection),
-    /// The result was counted, or the permit taken back.
+    /// It was counted.
     Noted,
-    /// The result belongs to an earlier phase, or says nothing.
-    Ignored,
+    /// It belongs to an earlier phase.
+    Late,
 }
 
-/// Admission of one call: of which epoch, and which probe's lease it holds (0: none).
-#[derive(Debug, PartialEq, Eq)]
+/// Admission of one call: of which phase, and which probe's lease it holds (0: none).
+#[derive(Debug, PartialEq, Eq, Hash, Clone)]
 pub struct Grant {
     pub(crate) epoch: u64,
     pub(crate) lease: u64,
 }
 
-/// Why a call was not admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    /// Open: nothing is admitted before the wait is over.
-    #[error("circuit is open for another {retry_after:?}")]
-    Open {
-        /// What is left of the wait.
-        retry_after: Duration,
-    },
-    /// Half-open, and every permit is taken.
-    #[error("circuit is half-open and all probes are taken")]
-    ProbesTaken,
-    /// Somebody holds it open.
-    #[error("circuit is forced open")]
-    ForcedOpen,
-}
-
 /// Where the machine stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Calls flow and are judged.
     Closed,
@@ -89,7 +76,7 @@ pub enum Phase {
         /// When probing may begin.
         until: Duration,
     },
-    /// A few probes decide.
+    /// A few probes decide, stage by stage.
     HalfOpen,
 }
 
@@ -105,52 +92,54 @@ pub enum PhaseKind {
 }
 
 /// One breaker's state. `handle` is the only way in which calls change it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Machine {
-    policy: Policy,
+    timing: Timing,
     phase: Phase,
     /// Counts phases; results of an earlier one are ignored.
     epoch: u64,
-    window: Window,
     probes: Probes,
     leases_given: u64,
-    /// Openings without a healthy window in between.
+    /// Openings without a healthy time in between.
     streak: u32,
     closed_since: Duration,
-    opened_total: u64,
-    last_trip: Option<TripReason>,
-    jitter: u64,
+    rng: Rng,
     /// The latest time seen: callers race, time does not run back.
     now: Duration,
 }
 
 impl Machine {
-    /// A closed machine. `policy` must be valid; `seed` fixes the jitter of its waits.
-    pub fn new(policy: Policy, seed: u64, now: Duration) -> Self {
-        let window = Window::new(policy.window, now);
+    /// A closed machine; `seed` fixes the jitter of its waits.
+    pub fn new(timing: Timing, seed: u64, now: Duration) -> Self {
         Self {
-            policy,
+            timing,
             phase: Phase::Closed,
             epoch: 1,
-            window,
             probes: Probes::new(),
             leases_given: 0,
             streak: 0,
             closed_since: now,
-            opened_total: 0,
-            last_trip: None,
-            jitter: seed,
+            rng: Rng::new(seed),
             now,
         }
     }
 
     /// Takes one event at `now`.
-    pub fn handle(&mut self, now: Duration, event: Event) -> Verdict {
+    pub fn handle(&mut self, now: Duration, event: Event) -> Answer {
         self.now = self.now.max(now);
         match event {
             Event::Acquire => self.acquire(),
-            Event::Record { grant, outcome, latency } => self.record(&grant, outcome, latency),
+            Event::Probed { grant, good } => self.probed(&grant, good),
             Event::Cancel { grant } => self.cancel(&grant),
+            Event::Trip if self.phase == Phase::Closed => {
+                // Healthy for as long as the longest wait: an earlier opening has nothing to do with this one.
+                if self.now >= self.closed_since + self.timing.open_wait_max {
+                    self.streak = 0;
+                }
+                self.open();
+                Answer::Noted
+            }
+            Event::Trip => Answer::Late,
         }
     }
 
@@ -161,95 +150,74 @@ impl Machine {
             Phase::HalfOpen => {
                 let mut probes = self.probes.clone();
                 probes.expire(now);
-                (!probes.lease(0, self.policy.half_open_permits, now)).then_some(Rejection::ProbesTaken)
+                (!probes.has_room()).then_some(Rejection::ProbesTaken)
             }
             _ => None,
         }
     }
 
-    fn acquire(&mut self) -> Verdict {
+    fn acquire(&mut self) -> Answer {
         if self.phase == Phase::HalfOpen {
             self.probes.expire(self.now);
             self.judge_probes();
         }
         if let Phase::Open { until } = self.phase {
             if self.now < until {
-                return Verdict::Rejected(Rejection::Open { retry_after: until - self.now });
+                return Answer::Rejected(Rejection::Open { retry_after: until - self.now });
             }
             self.enter(Phase::HalfOpen);
         }
         if self.phase == Phase::Closed {
-            return Verdict::Admitted(Grant { epoch: self.epoch, lease: 0 });
+            return Answer::Admitted(Grant { epoch: self.epoch, lease: 0 });
         }
-        self.leases_given += 1;
-        let (lease, expires) = (self.leases_given, self.now + self.policy.permit_ttl);
-        if self.probes.lease(lease, self.policy.half_open_permits, expires) {
-            Verdict::Admitted(Grant { epoch: self.epoch, lease })
+        let lease = self.leases_given + 1;
+        if self.probes.lease(lease, self.now + self.timing.permit_ttl) {
+            self.leases_given = lease;
+            Answer::Admitted(Grant { epoch: self.epoch, lease })
         } else {
-            Verdict::Rejected(Rejection::ProbesTaken)
+            Answer::Rejected(Rejection::ProbesTaken)
         }
     }
 
-    fn record(&mut self, grant: &Grant, outcome: Outcome, latency: Duration) -> Verdict {
-        if grant.epoch != self.epoch {
-            return Verdict::Ignored;
+    fn probed(&mut self, grant: &Grant, good: bool) -> Answer {
+        if grant.epoch != self.epoch || self.phase != Phase::HalfOpen {
+            return Answer::Late;
         }
-        if outcome == Outcome::Ignored {
-            return self.cancel(grant);
-        }
-        let failed = outcome == Outcome::Failure;
-        let slow = latency >= self.policy.slow_call_duration;
-        match self.phase {
-            Phase::Closed => {
-                self.window.record(self.now, failed, slow);
-                self.judge_window();
-                Verdict::Noted
-            }
-            Phase::HalfOpen if self.probes.release(grant.lease) => {
-                self.probes.good += u32::from(!failed && !slow);
-                self.probes.bad += u32::from(failed || slow);
-                self.judge_probes();
-                Verdict::Noted
-            }
-            Phase::HalfOpen | Phase::Open { .. } => Verdict::Ignored,
-        }
+        // A lease whose time was over before this result came has failed already, whoever looks first.
+        self.probes.expire(self.now);
+        let known = self.probes.settle(grant.lease, good);
+        self.judge_probes();
+        if known { Answer::Noted } else { Answer::Late }
     }
 
-    fn cancel(&mut self, grant: &Grant) -> Verdict {
-        let known = grant.epoch == self.epoch && self.probes.release(grant.lease);
-        if known { Verdict::Noted } else { Verdict::Ignored }
-    }
-
-    fn judge_window(&mut self) {
-        let counts = self.window.counts(self.now);
-        if let Some(reason) = trip::verdict(&self.policy, &counts) {
-            if self.now >= self.closed_since + self.policy.window {
-                self.streak = 0;
-            }
-            self.open(reason);
+    fn cancel(&mut self, grant: &Grant) -> Answer {
+        let known = grant.epoch == self.epoch && self.probes.give_back(grant.lease);
+        if known {
+            self.judge_probes();
         }
+        if known { Answer::Noted } else { Answer::Late }
     }
 
     fn judge_probes(&mut self) {
-        match trip::probe_verdict(&self.policy, self.probes.good, self.probes.bad) {
-            ProbeVerdict::Wait => {}
-            ProbeVerdict::Close => self.enter(Phase::Closed),
-            ProbeVerdict::Reopen => self.open(TripReason::Probes),
+        match self.probes.verdict() {
+            StageVerdict::Wait => {}
+            StageVerdict::Reopen => self.open(),
+            StageVerdict::Passed => match self.probes.next_stage(self.timing.permits) {
+                true => {}
+                false => self.enter(Phase::Closed),
+            },
         }
     }
 
-    fn open(&mut self, reason: TripReason) {
+    fn open(&mut self) {
         let wait = self.next_wait();
         self.streak += 1;
-        self.opened_total += 1;
-        self.last_trip = Some(reason);
         self.enter(Phase::Open { until: self.now + wait });
     }
 
     fn enter(&mut self, phase: Phase) {
         self.epoch += 1;
         self.phase = phase;
-        self.window.clear();
         self.probes.reset();
         if phase == Phase::Closed {
             self.closed_since = self.now;
@@ -258,21 +226,20 @@ impl Machine {
 
     /// Doubles with each opening of the streak, up to the maximum; jitter only shortens it.
     fn next_wait(&mut self) -> Duration {
-        let doubled = self.policy.open_wait.saturating_mul(1 << self.streak.min(DOUBLINGS_MAX));
-        let unit = (splitmix64(&mut self.jitter) >> 11) as f64 / (1u64 << 53) as f64;
-        doubled.min(self.policy.open_wait_max).mul_f64(1.0 - self.policy.open_wait_jitter * unit)
+        let doubled = self.timing.open_wait.saturating_mul(1 << self.streak.min(DOUBLINGS_MAX));
+        let wait = doubled.min(self.timing.open_wait_max);
+        if self.timing.jitter == 0 {
+            return wait;
+        }
+        wait.mul_f64(1.0 - f64::from(self.timing.jitter) / 65_536.0 * self.rng.unit())
     }
 
-    /// Adopts another valid policy; the phase stays, a wait is cut to the new maximum.
-    pub fn set_policy(&mut self, policy: Policy, now: Duration) {
-        self.now = self.now.max(now);
-        if policy.window != self.policy.window {
-            self.window = Window::new(policy.window, self.now);
-        }
+    /// Adopts other timing; the phase stays, a wait is cut to the new maximum.
+    pub fn set_timing(&mut self, timing: Timing) {
         if let Phase::Open { until } = &mut self.phase {
-            *until = (*until).min(self.now + policy.open_wait_max);
+            *until = (*until).min(self.now + timing.open_wait_max);
         }
-        self.policy = policy;
+        self.timing = timing;
     }
 
     /// Forgets everything and closes; results of calls in flight will be ignored.
@@ -286,9 +253,18 @@ impl Machine {
         self.enter(Phase::Open { until: self.now });
     }
 
-    /// The policy in force.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    /// Puts off probing, as when others probe for all. Nothing but an open phase heeds it, and the longest wait bounds it.
+    pub fn hold_probes(&mut self, until: Duration) {
+        if let Phase::Open { until: due } = &mut self.phase {
+            *due = (*due).max(until.min(self.now + self.timing.open_wait_max));
+        }
+    }
+
+    /// Lets probing begin now.
+    pub fn invite_probes(&mut self) {
+        if let Phase::Open { until } = &mut self.phase {
+            *until = (*until).min(self.now);
+        }
     }
 
     /// Where it stands.
@@ -301,20 +277,19 @@ impl Machine {
         self.epoch
     }
 
-    /// Counts of the window.
-    pub fn counts(&mut self, now: Duration) -> Counts {
-        self.now = self.now.max(now);
-        self.window.counts(self.now)
-    }
-
     /// Probes in flight.
     pub fn probes_in_flight(&self) -> u32 {
         self.probes.in_flight()
     }
 
-    /// How often it opened, and why the last time.
-    pub fn openings(&self) -> (u64, Option<TripReason>) {
-        (self.opened_total, self.last_trip)
+    /// How many probes the stage admits.
+    pub fn stage(&self) -> u32 {
+        self.probes.stage()
+    }
+
+    /// Openings without a healthy time in between.
+    pub fn streak(&self) -> u32 {
+        self.streak
     }
 }
 
@@ -327,13 +302,4 @@ impl Phase {
             Phase::HalfOpen => PhaseKind::HalfOpen,
         }
     }
-}
-
-/// Sebastiano Vigna's SplitMix64: enough for jitter, and needs no dependency.
-fn splitmix64(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }

@@ -34,12 +34,16 @@ async fn setting_reaches_the_breaker_with_its_generation() {
         assert_eq!(actuator.last_generation(&edge(), DirectiveKind::SetBreaker), Generation(number));
     }
     let (policy, _) = breaker.policy();
-    assert_eq!(policy.slow_call_duration, Duration::from_millis(500));
+    assert_eq!(policy.slow_call, Some(Duration::from_millis(500)));
     assert_eq!(
         (policy.failure_ratio_to_open, policy.open_wait, policy.half_open_permits),
         (0.5, Duration::from_secs(2), 3)
     );
-    assert_eq!(policy.window, Policy::default().window, "what a directive does not set stays");
+    assert_eq!(
+        policy.false_opening_every,
+        Policy::default().false_opening_every,
+        "what a directive does not set stays"
+    );
 }
 
 #[tokio::test]
@@ -72,12 +76,12 @@ async fn dry_run_changes_nothing_and_finds_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn without_a_latency_limit_nothing_is_slow_and_a_longer_wait_fits() {
+async fn without_a_latency_limit_only_learned_slowness_counts_and_a_longer_wait_fits() {
     let Action::SetBreaker(limits) = setting(BreakerMode::Enforce).action else { panic!("a setting") };
     let open_wait = Duration::from_secs(600);
     let policy = adopted(Policy::default(), &BreakerSetting { slow_call: None, open_wait, ..limits });
     assert_eq!(policy.validate(), Ok(()));
-    assert_eq!(policy.slow_call_duration, SLOWEST);
+    assert_eq!(policy.slow_call, None);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breaker::{Applied, Breaker, Mode, Policy, PolicyError, Snapshot};
+use breaker::{Applied, Breaker, Mode, Policy, PolicyError, Setup, Snapshot};
 
 /// One breaker per outgoing edge, by the edge's name: `catalog->inventory`.
 #[derive(Debug, Clone, Default)]
@@ -25,14 +25,13 @@ pub enum EdgeError {
 
 /// Watching only, until somebody says otherwise.
 pub fn default_policy() -> Policy {
-    // A replica makes about fifteen calls a second, and eight when all its workers wait: enough evidence within two seconds.
-    Policy { mode: Mode::MetricsOnly, window: Duration::from_secs(2), minimum_calls: 5, ..Policy::default() }
+    Policy { mode: Mode::MetricsOnly, ..Policy::default() }
 }
 
 impl EdgeBreakers {
-    /// One breaker in metrics-only mode for each named edge; `seed` jitters their waits.
-    pub fn new(edges: impl IntoIterator<Item = String>, seed: u64) -> Self {
-        let breaker = || Breaker::with_seed(default_policy(), seed).expect("the default policy is valid");
+    /// One breaker in metrics-only mode for each named edge.
+    pub fn new(edges: impl IntoIterator<Item = String>, setup: Setup) -> Self {
+        let breaker = || Breaker::with(default_policy(), setup).expect("the default policy is valid");
         Self { edges: edges.into_iter().map(|edge| (edge, Arc::new(breaker()))).collect() }
     }
 

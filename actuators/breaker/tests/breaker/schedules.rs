@@ -21,7 +21,9 @@ fn step() -> impl Strategy<Value = Step> {
     let outcome = prop_oneof![
         2 => Just(Outcome::Success),
         3 => Just(Outcome::Failure),
-        1 => Just(Outcome::Ignored),
+        1 => Just(Outcome::CallerFault),
+        1 => Just(Outcome::Overload),
+        1 => Just(Outcome::Cancelled),
     ];
     prop_oneof![
         4 => (0u64..3_000).prop_map(Step::Wait),
@@ -34,13 +36,14 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    (1u32..6, 1u32..6, 0.05f64..=1.0, 1u64..4_000, 1u64..3_000).prop_map(
-        |(minimum_calls, half_open_permits, failure_ratio_to_open, wait_ms, ttl_ms)| Policy {
-            minimum_calls,
+    (1u32..9, 0.05f64..=1.0, 1u64..4_000, 1u64..3_000).prop_map(
+        |(half_open_permits, failure_ratio_to_open, wait_ms, ttl_ms)| Policy {
             half_open_permits,
             failure_ratio_to_open,
             open_wait: Duration::from_millis(wait_ms),
             permit_ttl: Duration::from_millis(ttl_ms),
+            // Whatever fails opens soon, so that short schedules see all phases.
+            prior_failure_ratio: 0.001,
             ..Policy::default()
         },
     )
@@ -62,9 +65,9 @@ impl Run {
     }
 
     fn acquire<'a>(&self, breaker: &'a Breaker) -> Option<Permit<&'a Breaker>> {
-        let would_reject = breaker.snapshot(self.now).would_reject_total;
+        let would_reject = breaker.shadow_report(self.now).would_reject;
         let permit = breaker.try_acquire(self.now).ok();
-        let shadow = breaker.snapshot(self.now).would_reject_total > would_reject;
+        let shadow = breaker.shadow_report(self.now).would_reject > would_reject;
         if self.open_until.is_some_and(|until| self.now < until) {
             let admitted = permit.is_some() && !shadow;
             assert!(!admitted, "admitted at {:?}, open until {:?}", self.now, self.open_until);
@@ -91,10 +94,16 @@ impl Run {
         self.now += self.policy.permit_ttl;
         let _ = breaker.try_acquire(self.now);
         self.now += self.policy.open_wait_max;
-        for _ in 0..=self.policy.half_open_permits {
+        let mut admitted = 0;
+        for _ in 0..10_000 {
+            if breaker.snapshot(self.now).phase == PhaseKind::Closed {
+                break;
+            }
             let permit = breaker.try_acquire(self.now).expect("must admit after lease and wait");
             permit.record(self.now, Outcome::Success, Duration::ZERO);
+            admitted += 1;
         }
+        assert!(admitted <= 4 * self.policy.half_open_permits, "{admitted}");
         assert_eq!(breaker.snapshot(self.now).phase, PhaseKind::Closed);
     }
 }

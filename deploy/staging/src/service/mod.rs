@@ -200,7 +200,9 @@ impl Replica {
         let workers = args.workers.unwrap_or(capacity.workers);
         let queue = args.queue.unwrap_or(capacity.queue);
         let mut ids = chassis::IdGenerator::from_seed(args.seed ^ name_seed(&args.name));
-        let edges = EdgeBreakers::new(role.edge(), ids.next_u64());
+        let zero_s = ctx.clock.now().as_second() as f64 - ctx.clock.monotonic().as_secs_f64();
+        let edges =
+            EdgeBreakers::new(role.edge(), breaker::Setup { seed: ids.next_u64(), unix_at_zero: zero_s });
         let next = role.callee().zip(role.edge().and_then(|edge| edges.get(&edge).cloned()));
         let next = next.map(|(callee, breaker)| Next {
             callee,

@@ -98,7 +98,7 @@ impl Upstream {
             false => Ok(answer),
         });
         let now = self.clock.monotonic();
-        let outcome = if answer.is_ok() { Outcome::Success } else { Outcome::Failure };
+        let outcome = outcome(&answer);
         permit.record(now, outcome, now.saturating_sub(started));
         answer
     }
@@ -123,6 +123,17 @@ impl Upstream {
                 other => return other.map(|(answer, _)| answer),
             }
         }
+    }
+}
+
+/// What an answer says about the callee. A service without a free worker says 503: that is overload, not failure.
+fn outcome(answer: &Result<Answer, CallError>) -> Outcome {
+    match answer {
+        Ok(_) => Outcome::Success,
+        Err(CallError::Status(
+            http::StatusCode::SERVICE_UNAVAILABLE | http::StatusCode::TOO_MANY_REQUESTS,
+        )) => Outcome::Overload,
+        Err(_) => Outcome::Failure,
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod learn;
 
+pub mod correlate;
 pub mod detect;
 pub mod forecast;
 

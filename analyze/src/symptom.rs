@@ -4,6 +4,7 @@
 //! back. What is unknown changes nothing: a symptom stays as it is while its signals are absent.
 
 pub mod evidence;
+pub mod relate;
 pub mod rules;
 pub mod severity;
 

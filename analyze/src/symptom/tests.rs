@@ -106,3 +106,26 @@ fn one_tick_does_not_change_the_severity_of_an_open_symptom() {
     life.tick(trouble(1.0, 0.0));
     assert_eq!(life.symptom().severity, Severity::Low);
 }
+
+#[test]
+fn escalation_is_let_through_while_the_symptom_is_open() {
+    let mut life = Life::new();
+    life.tick(trouble(1.0, 2.0));
+    assert_eq!(life.tick(trouble(1.0, 20.0)), None, "it is open already: nothing opens again");
+    life.tick(trouble(1.0, 20.0));
+    assert_eq!((life.symptom().severity, life.symptom().state), (Severity::Critical, SymptomState::Open));
+}
+
+#[test]
+fn a_suspicion_shows_what_it_rests_on_and_the_newest_words() {
+    let mut life = Life::new();
+    let evidence =
+        vec![SymptomEvidence { signal: "load".to_owned(), value: None, lower: None, upper: Some(2.0) }];
+    let told = |text: &str| {
+        let (text, evidence) = (text.to_owned(), evidence.clone());
+        Finding::Trouble(Trouble { level: 0.5, burn: 1.0, confidence: 1.0, text, evidence })
+    };
+    life.tick(told("first"));
+    life.tick(told("then"));
+    assert_eq!((life.symptom().text.as_str(), life.symptom().evidence), ("then", evidence));
+}

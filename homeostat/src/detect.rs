@@ -1,6 +1,7 @@
 //! Offline detection: the engine that Analyze runs, on files. A row is judged by itself and the rows before it, so the first
 //! rows of an output never change when rows are appended to the input.
 
+pub mod multi;
 pub mod output;
 pub mod page;
 

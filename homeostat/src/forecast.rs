@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The engine's steps lie between these.
 pub const STEP_MIN: Duration = Duration::from_secs(1);
 /// See [`STEP_MIN`].
-pub const STEP_MAX: Duration = Duration::from_secs(3600);
+pub const STEP_MAX: Duration = Duration::from_secs(12 * 3600);
 /// A year of hours. Beyond that nothing is known that the last season does not say.
 pub const STEPS_MAX: usize = 8784;
 
@@ -47,8 +47,12 @@ pub fn forecast(samples: &[(Timestamp, f64)], question: &Question) -> Option<Ans
     let pace = step.max(whole(interval(samples).unwrap_or(step))).min(STEP_MAX);
     let count = steps(question.horizon, step);
     let far = steps(question.horizon, pace) + 1;
-    let mut forecaster =
-        Forecaster::new(ForecastSettings { step: pace, horizon: far, zone: question.zone.clone() });
+    let mut forecaster = Forecaster::new(ForecastSettings {
+        step: pace,
+        horizon: far,
+        zone: question.zone.clone(),
+        ..ForecastSettings::default()
+    });
     let mut last = None;
     for (at, value) in samples {
         if forecaster.observe(*at, *value) {

@@ -3,9 +3,10 @@
 use crate::{
     cli::offline::DetectArgs,
     commands::offline::Usage,
-    detect::{self, Tally, page::Course},
+    detect::{self, Tally, multi, page::Course},
     offline::{
         files::{self, Input},
+        metrics::Moments,
         progress,
         rows::Rows,
         times,
@@ -119,11 +120,11 @@ fn judge(input: &Input, args: &DetectArgs, labels: &Labels, done: &Done) -> anyh
     );
     let mut course = Course::new(&input.name.display().to_string());
     course.label(spans(labels, &input.name));
-    anyhow::ensure!(args.multi.is_none(), "--multi is not there yet");
+    let many = args.multi.as_ref() == Some(&input.path);
     let mut tally = Tally::default();
     write(&done.output, |file| {
         let see = args.html.then_some(&mut course);
-        tally = series(input, args, file, see)?;
+        tally = if many { host(input, args, file, see)? } else { series(input, args, file, see)? };
         Ok(())
     })?;
     if let Some(page) = &done.page {
@@ -143,6 +144,28 @@ fn series(
     Ok(detect::file(&mut rows, Default::default(), out, |judged| {
         if let Some(course) = &mut see {
             course.push(judged);
+        }
+    })?)
+}
+
+fn host(
+    input: &Input,
+    args: &DetectArgs,
+    out: &mut File,
+    mut see: Option<&mut Course>,
+) -> anyhow::Result<Tally> {
+    let mut moments = Moments::open(files::open(&input.path)?, args.step)?;
+    let names = moments.names().to_vec();
+    anyhow::ensure!(!names.is_empty(), "there is no column with a metric");
+    for label in moments.left_out() {
+        eprintln!(
+            "homeostat: {}: the column {label:?} is taken for labels and not read",
+            input.path.display()
+        );
+    }
+    Ok(multi::file(&mut moments, Default::default(), out, |judged| {
+        if let Some(course) = &mut see {
+            course.push_host(judged, &names);
         }
     })?)
 }

@@ -50,7 +50,7 @@ fn zone(name: &str) -> anyhow::Result<TimeZone> {
 fn check(step: Duration, horizon: Duration) -> Result<(), Usage> {
     if !(STEP_MIN..=STEP_MAX).contains(&step) {
         return Err(Usage(format!(
-            "--step must lie between 1s and 1h, not {}",
+            "--step must lie between 1s and 12h, not {}",
             humantime::format_duration(step)
         )));
     }

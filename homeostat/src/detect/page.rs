@@ -1,13 +1,16 @@
 //! One self-contained page per series: value, usual range, score, severity and alerts over time. It loads nothing from
 //! anywhere, so it can be mailed, attached to an incident, or opened years later.
 
-use super::{Judged, Tally};
+use super::{Judged, Tally, multi};
 use analyze::detect::View;
 use serde::Serialize;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
+
+/// More names than this help nobody in a table.
+const BLAMED_SHOWN: usize = 6;
 
 /// What a page shows, gathered row by row. Single precision: a pixel needs no more, and its digits are half as many.
 #[derive(Debug, Default, Serialize)]
@@ -24,6 +27,10 @@ pub struct Course {
     alerts: Vec<Alert>,
     /// Labelled spans to compare with, in seconds since 1970.
     labels: Vec<(f64, f64)>,
+    /// Names of the metrics of a host; none for a single series.
+    names: Vec<String>,
+    /// Which metrics were to blame when: index of the moment, of the metric, and its share.
+    blame: Vec<(usize, usize, f32)>,
     rows: u64,
     refused: u64,
 }
@@ -55,6 +62,34 @@ impl Course {
         self.e.push(judgement.expected.map(|value| value as f32));
         self.l.push(judgement.lower.map(|value| value as f32));
         self.u.push(judgement.upper.map(|value| value as f32));
+        self.s.push((judgement.score * 1e4).round() as f32 / 1e4);
+        self.y.push((judgement.severity * 1e3).round() as f32 / 1e3);
+    }
+
+    /// Takes in the next moment of many metrics: what is drawn is who was to blame, over their common score.
+    pub fn push_host(&mut self, judged: &multi::Judged, names: &[String]) {
+        let (Ok(judgement), Ok((at, _))) = (&judged.verdict, &judged.moment.values) else { return };
+        if self.names.is_empty() {
+            self.names = names.to_vec();
+        }
+        if judgement.deviation {
+            let blamed = judgement.blamed.iter().take(BLAMED_SHOWN);
+            let blamed =
+                blamed.filter_map(|b| Some(format!("{} {:.0} %", names.get(b.metric)?, 100.0 * b.share)));
+            self.alert(
+                "host",
+                format!("to blame: {}", blamed.collect::<Vec<_>>().join(", ")),
+                judgement.score,
+            );
+        }
+        let row = self.t.len();
+        self.blame
+            .extend(judgement.blamed.iter().map(|b| (row, b.metric, (b.share * 1e3).round() as f32 / 1e3)));
+        self.t.push(at.as_microsecond() as f64 / 1e6);
+        self.v.push(judgement.score as f32);
+        self.e.push(None);
+        self.l.push(None);
+        self.u.push(None);
         self.s.push((judgement.score * 1e4).round() as f32 / 1e4);
         self.y.push((judgement.severity * 1e3).round() as f32 / 1e3);
     }

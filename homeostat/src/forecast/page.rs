@@ -14,7 +14,7 @@ const TOP: f64 = 14.0;
 const BOTTOM: f64 = 30.0;
 /// How much of the past is shown beside the future, and at least how many samples of it.
 const PAST: f64 = 3.0;
-const SAMPLES_MIN: usize = 200;
+const SAMPLES_MIN: usize = 60;
 
 /// Draws the page.
 pub fn page(name: &str, samples: &[(Timestamp, f64)], answer: &Answer) -> String {
@@ -134,15 +134,20 @@ impl Plot {
                 short(value)
             );
         }
-        let clock = if self.to - self.from > 4.0 * 86_400.0 { "%a %d %b" } else { "%a %H:%M" };
-        for part in 0..8 {
-            let at = self.from + (self.to - self.from) * (f64::from(part) + 0.5) / 8.0;
+        let day = 86_400.0;
+        let steps =
+            [60.0, 300.0, 900.0, 1800.0, 3600.0, 10_800.0, 21_600.0, 43_200.0, day, 2.0 * day, 7.0 * day];
+        let step = steps.into_iter().find(|step| (self.to - self.from) / step <= 10.0).unwrap_or(30.0 * day);
+        let clock = if step >= day { "%a %d %b" } else { "%a %H:%M" };
+        let first = (self.from / step).ceil();
+        for at in (0..12).map(|k| (first + f64::from(k)) * step).take_while(|at| *at <= self.to) {
             let label = Timestamp::from_second(at as i64)
                 .map_or_else(|_| String::new(), |at| at.strftime(clock).to_string());
+            let (x, end) = (self.x(at), HEIGHT - BOTTOM);
             _ = write!(
                 text,
-                r#"<text x="{:.1}" y="{:.1}" text-anchor="middle">{label}</text>"#,
-                self.x(at),
+                r#"<line class="grid" x1="{x:.1}" x2="{x:.1}" y1="{TOP}" y2="{end:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="middle">{label}</text>"#,
+                x.min(WIDTH - 34.0),
                 HEIGHT - 9.0
             );
         }

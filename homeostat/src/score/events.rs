@@ -100,7 +100,7 @@ impl Case<'_> {
     }
 
     /// The threshold on `scores` that finds most events with at most so many false alarms per day, and what it finds; ties go
-    /// to fewer false alarms. At most 1,000 thresholds are tried, spread over the ranks, finest at the top.
+    /// to fewer false alarms. `None` when none finds any. At most 1,000 thresholds are tried, spread over the ranks, finest at the top.
     pub fn best(&self, scores: &[f64], per_day: f64) -> Option<(f64, Found)> {
         let mut best: Option<(f64, Found)> = None;
         for threshold in thresholds(scores.get(self.from..)?) {
@@ -109,7 +109,7 @@ impl Case<'_> {
             let better = best.as_ref().is_none_or(|(_, best)| {
                 (found.count(), best.false_alarms) > (best.count(), found.false_alarms)
             });
-            if found.per_day <= per_day && better {
+            if found.count() > 0 && found.per_day <= per_day && better {
                 best = Some((threshold, found));
             }
         }

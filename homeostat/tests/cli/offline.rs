@@ -124,7 +124,7 @@ fn forecast_answers_in_the_shape_of_the_contract() {
     }
     let finer = answer(&["forecast", file, "--horizon", "30m", "--step", "1m"]);
     assert_eq!(finer["values"].as_array().unwrap().len(), 30);
-    refuses(&["forecast", file, "--step", "2h"], &["--step", "1h"]);
+    refuses(&["forecast", file, "--step", "1d"], &["--step", "12h"]);
     refuses(&["forecast", file, "--quantiles", "1.5"], &["between 0 and 1"]);
     refuses(&["forecast", file, "--horizon", "1s", "--step", "1m"], &["--horizon"]);
     refuses(&["forecast", file, "--zone", "Nowhere/Land"], &["Nowhere/Land"]);

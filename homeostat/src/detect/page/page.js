@@ -2,7 +2,8 @@
 (() => {
 const D = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
-const N = D.t.length, MARGIN = { left: 58, right: 14 };
+const HOST = D.names.length > 0;
+const N = D.t.length, MARGIN = { left: HOST ? 104 : 58, right: 14 };
 const first = N ? D.t[0] : 0, last = N ? D.t[N - 1] : 1;
 const pad = Math.max((last - first) * 0.005, 1);
 const FULL = [first - pad, last + pad];
@@ -32,6 +33,8 @@ for (let i = 0; i < N; i++) if (known(D.l[i]) && known(D.u[i])) { judged++; if (
 
 function facts() {
   $("span").textContent = N ? `${moment(first)} – ${moment(last)} UTC` : "no row could be judged";
+  if (HOST) for (const key of document.querySelectorAll(".legend .single")) key.hidden = true;
+  $("host-key").hidden = !HOST;
   $("labels-key").hidden = !D.labels.length;
   const weeks = (last - first) / 604800;
   const tiles = [
@@ -40,7 +43,7 @@ function facts() {
     [D.rows.toLocaleString("en"), "rows"],
     [span(last - first), "of data"],
     [span(interval), "between samples"],
-    [judged ? (100 * outside / judged).toFixed(2) + " %" : "–", "outside the usual range"],
+    HOST ? [D.names.length.toLocaleString("en"), "metrics"] : [judged ? (100 * outside / judged).toFixed(2) + " %" : "–", "outside the usual range"],
   ];
   if (D.refused) tiles.push([D.refused.toLocaleString("en"), "rows refused"]);
   for (const [value, what, hot] of tiles) {
@@ -55,15 +58,17 @@ function table() {
   box.append(element("h2", D.alerts.length ? "Alerts" : "No alert opened in this series."));
   if (!shown.length) return;
   const t = element("table"), head = element("tr");
-  for (const [name, of] of [["#"], ["opened"], ["why"], ["value", "n"], ["expected", "n"], ["usual range", "n"], ["score", "n"], ["confidence", "n"]]) head.append(element("th", name, of));
+  const columns = [["#"], ["opened"], ["why"], ["value", "n"], ["expected", "n"], ["usual range", "n"], ["score", "n"], ["confidence", "n"]];
+  for (const [name, of] of HOST ? [...columns.slice(0, 3), columns[6]] : columns) head.append(element("th", name, of));
   const thead = element("thead"); thead.append(head); t.append(thead);
   const body = element("tbody");
   shown.forEach((a, k) => {
     const row = element("tr"), badge = element("td");
     badge.append(element("span", k + 1, "badge"));
-    row.append(badge, element("td", moment(D.t[a.i])), element("td", a.why), element("td", number(D.v[a.i]), "n"), element("td", number(D.e[a.i]), "n"),
-      element("td", known(D.l[a.i]) || known(D.u[a.i]) ? `${number(D.l[a.i])} … ${number(D.u[a.i])}` : "–", "n"),
-      element("td", D.s[a.i].toFixed(3), "n"), element("td", Math.round(100 * a.confidence) + " %", "n"));
+    row.append(badge, element("td", moment(D.t[a.i])), element("td", a.why));
+    if (!HOST) row.append(element("td", number(D.v[a.i]), "n"), element("td", number(D.e[a.i]), "n"), element("td", known(D.l[a.i]) || known(D.u[a.i]) ? `${number(D.l[a.i])} … ${number(D.u[a.i])}` : "–", "n"));
+    row.append(element("td", D.s[a.i].toFixed(3), "n"));
+    if (!HOST) row.append(element("td", Math.round(100 * a.confidence) + " %", "n"));
     row.addEventListener("click", () => { around(D.t[a.i]); $("main").scrollIntoView({ behavior: "smooth", block: "center" }); });
     body.append(row);
   });
@@ -154,7 +159,40 @@ function timeTicks(range, plot) {
 const within = (c, text, px, w) => { const half = c.measureText(text).width / 2; return Math.min(Math.max(px, half), w - half); };
 const inView = () => [Math.max(0, lower(view[0]) - 1), Math.min(N, lower(view[1]) + 1)];
 
+// Many metrics: a strip for each that was ever to blame, the guiltiest on top; darker the more of the evidence is its own.
+const guilt = new Map();
+for (const [, metric, share] of D.blame) guilt.set(metric, (guilt.get(metric) || 0) + share);
+const strips = [...guilt.keys()].sort((a, b) => guilt.get(b) - guilt.get(a)).slice(0, 30), lane = new Map(strips.map((metric, k) => [metric, k]));
+function drawHost() {
+  const { c, w, h, plot } = prepare($("main")), top = 12, bottom = h - 24, x = scaleX(view, plot), [a, b] = inView();
+  const tall = Math.min(30, (bottom - top) / Math.max(1, strips.length)), wide = Math.max(1.5, x(view[0] + interval) - x(view[0]));
+  const font = c.font; if (tall < 15) c.font = font.replace("11.5px", "10px");
+  c.textAlign = "right"; c.textBaseline = "middle";
+  strips.forEach((metric, k) => {
+    c.fillStyle = css("grid"); c.fillRect(MARGIN.left, Math.round(top + k * tall), plot, 1);
+    const name = D.names[metric]; c.fillStyle = css("quiet"); c.fillText(name.length > 14 ? name.slice(0, 13) + "…" : name, MARGIN.left - 8, top + (k + 0.5) * tall);
+  });
+  c.font = font;
+  if (!strips.length) { c.textAlign = "left"; c.fillStyle = css("quiet"); c.fillText("no metric was to blame for anything", MARGIN.left + 12, top + 20); }
+  c.textAlign = "center"; c.textBaseline = "alphabetic";
+  for (const [t, text] of timeTicks(view, plot)) { c.fillStyle = css("grid"); c.fillRect(Math.round(x(t)), top, 1, bottom - top); c.fillStyle = css("quiet"); c.fillText(text, within(c, text, x(t), w), h - 7); }
+  c.save(); c.beginPath(); c.rect(MARGIN.left, top, plot, bottom - top); c.clip();
+  c.fillStyle = css("label");
+  for (const [s, e] of D.labels) c.fillRect(x(s), top, Math.max(2, x(e) - x(s)), bottom - top);
+  c.fillStyle = css("value");
+  for (const [i, metric, share] of D.blame) {
+    if (i < a || i >= b || !lane.has(metric)) continue;
+    c.globalAlpha = Math.min(1, 0.15 + Math.sqrt(share)); c.fillRect(x(D.t[i]), top + lane.get(metric) * tall + 1, wide, tall - 1);
+  }
+  c.globalAlpha = 1;
+  const lanes = [], seen = D.alerts.map((q, k) => [q, k]).filter(([q]) => q.i >= a && q.i < b);
+  for (const [q, k] of seen) marker(c, x(D.t[q.i]), bottom + 20, k + 1, lanes, seen.length, top, bottom);
+  if (hover >= 0) { c.fillStyle = css("quiet"); c.globalAlpha = 0.5; c.fillRect(Math.round(x(D.t[hover])), top, 1, bottom - top); c.globalAlpha = 1; }
+  if (selection) { c.fillStyle = css("window"); c.fillRect(Math.min(...selection), top, Math.abs(selection[1] - selection[0]), bottom - top); }
+  c.restore();
+}
 function drawMain() {
+  if (HOST) { drawHost(); return; }
   const { c, w, h, plot } = prepare($("main")), top = 12, bottom = h - 24, x = scaleX(view, plot), [a, b] = inView();
   let low = Infinity, high = -Infinity;
   for (let i = a; i < b; i++) { if (D.v[i] < low) low = D.v[i]; if (D.v[i] > high) high = D.v[i]; }
@@ -257,7 +295,8 @@ const timeAt = (canvas, event, range) => { const box = canvas.getBoundingClientR
 function tip(event) {
   const box = $("tip");
   if (hover < 0) { box.hidden = true; return; }
-  const i = hover, alert = D.alerts.find(q => q.i === i), rows = [["value", number(D.v[i])], ["expected", number(D.e[i])],
+  const i = hover, alert = D.alerts.find(q => q.i === i), blamed = HOST ? D.blame.filter(q => q[0] === i).slice(0, 6) : [];
+  const rows = HOST ? [["score", D.s[i].toFixed(3)], ["severity", D.y[i].toFixed(2)], ...blamed.map(q => [D.names[q[1]], Math.round(100 * q[2]) + " %"])] : [["value", number(D.v[i])], ["expected", number(D.e[i])],
     ["usual range", known(D.l[i]) || known(D.u[i]) ? `${number(D.l[i])} … ${number(D.u[i])}` : "still learning"], ["score", D.s[i].toFixed(3)], ["severity", D.y[i].toFixed(2)]];
   box.replaceChildren(element("b", moment(D.t[i])));
   for (const [name, value] of rows) { const line = element("div"); line.append(element("span", name), element("span", value)); box.append(line); }

@@ -12,8 +12,8 @@ const PER_OCTAVE: f64 = 8.0;
 const TAIL_SHARE: f64 = 0.1;
 /// Heaviest shape: with heavier ones the threshold is beyond anything.
 const SHAPE_MAX: f64 = 0.25;
-/// Blocks before anything can be said.
-pub(crate) const BLOCKS_MIN: f64 = 24.0;
+/// Blocks before anything can be said: with half an hour each and a young memory, about three days.
+pub(crate) const BLOCKS_MIN: f64 = 72.0;
 
 /// Largest values of past blocks.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,6 +143,6 @@ mod tests {
     #[test]
     fn the_fewer_blocks_the_higher_the_level() {
         assert_eq!(learned(20).rarity(1e3), None, "too few to say");
-        assert!(learned(40).level(7.2).unwrap() > learned(1_344).level(7.2).unwrap());
+        assert!(learned(100).level(7.2).unwrap() > learned(1_344).level(7.2).unwrap());
     }
 }

@@ -10,6 +10,8 @@ const HOURS: usize = 24;
 const HOUR: f64 = 3_600.0;
 /// Seconds in which the level follows.
 const LEVEL: f64 = 7.0 * 86_400.0;
+/// Seconds until the profile has been through each hour twice.
+const SETTLED: f64 = 2.0 * 86_400.0;
 /// Samples that a knot remembers: two weeks at 5 minutes.
 const KNOT_SAMPLES: f32 = 200.0;
 /// Samples over which it is measured how much the profile explains.
@@ -22,6 +24,7 @@ const LEFT_MAX: f64 = 0.5;
 pub(crate) struct Baseline {
     level: f64,
     samples: f64,
+    age: f64,
     knots: [Knot; HOURS],
     left: Moments,
     all: Moments,
@@ -46,6 +49,11 @@ impl Baseline {
         self.level + self.offset(at)
     }
 
+    /// Whether it has been through each hour twice.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.age >= SETTLED
+    }
+
     /// Whether the profile explains much of the series.
     pub(crate) fn is_seasonal(&self) -> bool {
         self.left.mean() < LEFT_MAX * self.all.mean()
@@ -57,6 +65,7 @@ impl Baseline {
             self.level = value;
         }
         self.samples += 1.0;
+        self.age += seconds;
         let offset = self.offset(at);
         let left = value - self.level - offset;
         self.left.learn(left * left, FIT_SAMPLES);
@@ -84,20 +93,21 @@ impl Knot {
 
 impl Stored for Baseline {
     fn save(&self, writer: &mut Writer) {
-        let Self { level, samples, knots, left, all } = self;
-        writer.put(level).put(samples).put(left).put(all);
+        let Self { level, samples, age, knots, left, all } = self;
+        writer.put(level).put(samples).put(age).put(left).put(all);
         for Knot { offset, seen } in knots {
             writer.put(offset).put(seen);
         }
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
-        let (level, samples, left, all) = (reader.get()?, reader.get()?, reader.get()?, reader.get()?);
+        let (level, samples, age, left, all) =
+            (reader.get()?, reader.get()?, reader.get()?, reader.get()?, reader.get()?);
         let mut knots = [Knot::default(); HOURS];
         for knot in &mut knots {
             *knot = Knot { offset: reader.get()?, seen: reader.get()? };
         }
-        Ok(Self { level, samples, knots, left, all })
+        Ok(Self { level, samples, age, knots, left, all })
     }
 }
 

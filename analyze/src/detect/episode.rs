@@ -81,7 +81,7 @@ impl Stored for Episode {
 mod tests {
     use super::*;
 
-    const BAND: Band = Band { value: (0.0, 1.0), residual: None };
+    const BAND: Band = Band { value: (0.0, 1.0), residual: None, level: None };
 
     #[test]
     fn severity_stays_while_values_are_outside_and_fades_afterwards() {

@@ -1,40 +1,66 @@
-//! Records of the short mean of what the baseline leaves unexplained: a level that moved, also where a slope or a season
-//! would hide it.
+//! Records of how far the mean of four samples stands from that of the last hours, both of what the baseline leaves
+//! unexplained: a level that moved, also where a slope or a season would hide it.
+//!
+//! Two adjacent windows held against each other, as in Basseville and Nikiforov, "Detection of abrupt changes" (1993), ch. 2.
 
+use super::excursion::Excursion;
 use super::mean::SHORT;
-use super::sample::{Detector, Sample};
+use super::sample::{Detector, Novelty, Sample};
 use super::view::View;
-use crate::learn::{Extremes, Moments};
+use crate::learn::Moments;
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
+/// Samples in the slow mean: eight hours at 5 minutes. Slopes and days are slow beside it.
+const SLOW: f64 = 96.0;
 
 /// Shifts of the residual, higher or lower than ever.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct LevelRecord {
-    window: Moments,
-    extremes: Extremes,
+    last: [f64; SHORT as usize],
+    slow: Moments,
+    excursion: Excursion,
+}
+
+impl LevelRecord {
+    /// Mean of the last few residuals.
+    pub(crate) fn short(&self) -> f64 {
+        self.last.iter().sum::<f64>() / f64::from(SHORT)
+    }
+
+    /// Where that mean usually is.
+    pub(crate) fn usual(&self) -> Option<(f64, f64)> {
+        let (low, high) = self.excursion.extremes().bounds()?;
+        Some((self.slow.mean() + low, self.slow.mean() + high))
+    }
 }
 
 impl Detector for LevelRecord {
     const VIEW: View = View::Level;
 
-    fn observe(&mut self, sample: &Sample) -> f64 {
-        self.window.slide(sample.residual, sample.steps, f64::from(SHORT));
-        if !self.window.is_full(f64::from(SHORT)) {
-            return 0.0;
+    fn observe(&mut self, sample: &Sample) -> Novelty {
+        let Some(residual) = sample.residual else { return Novelty::default() };
+        self.slow.slide(residual, sample.steps, SLOW);
+        self.last.rotate_right(1);
+        self.last[0] = residual;
+        if !self.slow.is_full(SLOW) {
+            return Novelty::default();
         }
-        let mean = self.window.mean();
-        let novelty = self.extremes.novelty(mean, sample.floor());
-        self.extremes.learn(mean, sample.forget);
-        novelty
+        self.excursion.observe(self.short() - self.slow.mean(), sample.floor(), sample.forget)
     }
 }
 
 impl Stored for LevelRecord {
     fn save(&self, writer: &mut Writer) {
-        writer.put(&self.window).put(&self.extremes);
+        let Self { last, slow, excursion } = self;
+        last.iter().for_each(|residual| _ = writer.put(residual));
+        writer.put(slow).put(excursion);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
-        Ok(Self { window: reader.get()?, extremes: reader.get()? })
+        let mut last = [0.0; SHORT as usize];
+        for residual in &mut last {
+            *residual = reader.get()?;
+        }
+        Ok(Self { last, slow: reader.get()?, excursion: reader.get()? })
     }
 }

@@ -1,16 +1,16 @@
 //! Records of the mean of a few samples, and of many: shifts too small for a single sample to show.
 
-use super::sample::{Detector, Sample};
+use super::sample::{Detector, Novelty, Sample};
 use super::view::View;
 use crate::learn::{Extremes, Moments};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
-/// Intervals in a short mean: a shift shows before a person would look twice.
+/// Samples in a short mean: a shift shows before a person would look twice.
 pub(crate) const SHORT: u32 = 4;
-/// Intervals in a long mean: four hours at 5 minutes.
+/// Samples in a long mean: four hours at 5 minutes.
 pub(crate) const LONG: u32 = 48;
 
-/// Means over `SPAN` intervals, higher or lower than ever.
+/// Means over about `SPAN` samples, higher or lower than ever.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct MeanRecord<const SPAN: u32> {
     window: Moments,
@@ -20,13 +20,13 @@ pub(crate) struct MeanRecord<const SPAN: u32> {
 impl<const SPAN: u32> Detector for MeanRecord<SPAN> {
     const VIEW: View = if SPAN < LONG { View::ShortMean } else { View::LongMean };
 
-    fn observe(&mut self, sample: &Sample) -> f64 {
+    fn observe(&mut self, sample: &Sample) -> Novelty {
         self.window.slide(sample.value, sample.steps, f64::from(SPAN));
         if !self.window.is_full(f64::from(SPAN)) {
-            return 0.0;
+            return Novelty::default();
         }
         let mean = self.window.mean();
-        let novelty = self.extremes.novelty(mean, sample.floor());
+        let novelty = Novelty::of(&self.extremes, mean, sample.floor());
         self.extremes.learn(mean, sample.forget);
         novelty
     }

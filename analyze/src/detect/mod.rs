@@ -2,8 +2,10 @@
 
 mod band;
 mod baseline;
+pub mod calibration;
 mod clock;
 mod episode;
+mod excursion;
 pub mod generate;
 mod latch;
 mod level;
@@ -13,6 +15,7 @@ mod sample;
 mod season;
 pub mod series;
 mod spread;
+mod tail;
 mod value;
 pub mod view;
 
@@ -54,3 +57,6 @@ pub trait Detector {
     /// Judges, then learns.
     fn observe(&mut self, at: Timestamp, sample: Reading) -> Evidence;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! One sample as detectors see it, and what all of them are.
 
 use super::view::View;
+use crate::learn::Extremes;
 
 /// A sample, and what is known of the series from before it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,8 +12,8 @@ pub(crate) struct Sample {
     pub steps: f64,
     /// Finite.
     pub value: f64,
-    /// What the baseline did not expect of it.
-    pub(crate) residual: f64,
+    /// What the baseline did not expect of it; `None` while it has seen too little.
+    pub(crate) residual: Option<f64>,
     /// Whether the baseline knows a season.
     pub(crate) seasonal: bool,
     /// Usual size of values: what is too small to matter is measured by it.
@@ -28,7 +29,12 @@ const FLOOR: f64 = 0.05;
 impl Sample {
     /// The least range that values are measured by.
     pub(crate) fn floor(&self) -> f64 {
-        FLOOR * self.size
+        Self::least(self.size)
+    }
+
+    /// The same, by the usual size of values.
+    pub(crate) fn least(size: f64) -> f64 {
+        FLOOR * size
     }
 }
 
@@ -37,7 +43,24 @@ pub(crate) trait Detector {
     /// What it looks at.
     const VIEW: View;
 
-    /// How far the sample lies beyond all that this view has seen, in ranges of what it has seen; 0 inside. Judges by
-    /// earlier samples, then learns.
-    fn observe(&mut self, sample: &Sample) -> f64;
+    /// How far the sample lies beyond what this view has seen, in ranges of that; 0 inside. Judges by earlier samples, then
+    /// learns.
+    fn observe(&mut self, sample: &Sample) -> Novelty;
+}
+
+/// Novelty in ranges of what was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Novelty {
+    /// Beyond what was seen of late.
+    pub(crate) late: f64,
+    /// Beyond all that is remembered.
+    pub(crate) ever: f64,
+}
+
+impl Novelty {
+    /// Of `x` in a stream with these extremes, and a range of at least `floor`.
+    pub(crate) fn of(extremes: &Extremes, x: f64, floor: f64) -> Self {
+        let (late, ever) = extremes.novelty(x, floor);
+        Self { late, ever }
+    }
 }

@@ -1,7 +1,9 @@
 //! The whole engine of one signal: the same offline and in production.
 //!
-//! Every detector watches one view of the series for records, on one scale. A signal's threshold on that scale is set for the
-//! false-alarm budget: for noise without memory by the tail of its records, for a series with a course by what is worth a word.
+//! Detectors watch views of the series for records, on one scale. Those of the values themselves are one channel, those of what
+//! a baseline leaves unexplained another; each has the tail of its own records. A signal's limit keeps the false-alarm budget
+//! by that tail where the series is noise without memory; where it has a course, records are rarer and mean something
+//! themselves, and the limit is what is worth a word.
 
 use std::time::Duration;
 
@@ -14,27 +16,34 @@ use super::episode::Episode;
 use super::latch::Latch;
 use super::level::LevelRecord;
 use super::mean::{LONG, MeanRecord, SHORT};
-use super::sample::{Detector, Sample};
+use super::sample::{Detector, Novelty, Sample};
 use super::season::SeasonRecord;
 use super::spread::SpreadRecord;
+use super::tail::Tail;
 use super::value::ValueRecord;
 use super::view::View;
-use crate::learn::{Dependence, Extremes, Records};
+use crate::learn::{Dependence, Extremes};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// Samples before anything is said.
-const WARM_UP_SAMPLES: f64 = 50.0;
-/// Samples in which extremes go half the way back to the mean in a series with a course. Those of noise are never forgotten:
-/// then the n-th sample is a record with probability 1/n, and the budget can be kept.
-const HALF_LIFE_SAMPLES: f64 = 5_000.0;
+const WARM_UP: u32 = 50;
+/// Samples of the residual before anything is said of it: two thirds of them after its slow mean is known.
+const RESIDUAL_WARM_UP: u32 = 300;
+/// In a series with a course, extremes follow those of late with this half-life in samples. Those of noise never do: then the
+/// n-th sample is a record with probability 1/n, and the budget can be kept.
+const HALF_LIFE_SAMPLES: f64 = 3_000.0;
 /// Samples over which the usual size of values is taken.
 const SIZE_SAMPLES: f64 = 1_000.0;
 /// A record that exceeds what was seen by less than this share of its range is not worth a word in any series.
 const NOVELTY_MIN: f64 = 0.015;
-/// Records smaller than this teach nothing about the tail.
-const LEARNED_MIN: f64 = 0.002;
+/// The same for what a baseline leaves unexplained, which errs: a quarter of all that it ever left.
+const RESIDUAL_MIN: f64 = 0.25;
 /// The novelty that scores one half.
 const NOVELTY_HALF: f64 = 0.1;
+/// Rarer chances than this, in the time of the budget, are not told apart: the tail is known no better.
+const CHANCE_MIN: f64 = 0.05;
+/// Larger numbers measure nothing, and their squares would overflow.
+const VALUE_MAX: f64 = 1e150;
 
 /// What the engine of one signal is told. The defaults are meant for every signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +75,8 @@ pub struct Judgement {
     pub deviation: bool,
     /// The view that gave the score.
     pub view: View,
-    /// Probability that this is no chance, in [0, 1].
+    /// Probability that this is no chance, in [0, 1]: 1 / (1 + c), where chance alone brings c such alerts in the time of the
+    /// budget, and something real is taken to come once in it.
     pub confidence: f64,
 }
 
@@ -78,17 +88,34 @@ pub struct Series {
     samples: f64,
     size: f64,
     clock: Clock,
+    baseline: Baseline,
     dependence: Dependence,
-    records: Records,
     value: ValueRecord,
     short: MeanRecord<SHORT>,
     long: MeanRecord<LONG>,
     spread: SpreadRecord,
     season: SeasonRecord,
     level: LevelRecord,
-    baseline: Baseline,
-    latch: Latch,
+    values: Tail<WARM_UP>,
+    residuals: Tail<RESIDUAL_WARM_UP>,
+    score: Latch,
+    alert: Latch,
     episode: Episode,
+}
+
+/// What one channel says.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    novelty: Novelty,
+    view: View,
+}
+
+/// Limits of the two channels, and what they would be by chance alone.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    values: f64,
+    by_chance: f64,
+    residuals: f64,
 }
 
 impl Series {
@@ -101,16 +128,18 @@ impl Series {
             samples: 0.0,
             size: 0.0,
             clock: Clock::default(),
+            baseline: Baseline::default(),
             dependence: Dependence::default(),
-            records: Records::default(),
             value: ValueRecord::default(),
             short: MeanRecord::default(),
             long: MeanRecord::default(),
             spread: SpreadRecord::default(),
             season: SeasonRecord::default(),
             level: LevelRecord::default(),
-            baseline: Baseline::default(),
-            latch: Latch::default(),
+            values: Tail::default(),
+            residuals: Tail::default(),
+            score: Latch::default(),
+            alert: Latch::default(),
             episode: Episode::default(),
         }
     }
@@ -129,104 +158,136 @@ impl Series {
         self.last_at = Some(at);
         let seconds = at.as_millisecond() as f64 / 1_000.0;
         let steps = self.clock.tick(seconds);
-        let dependence = f64::from(self.dependence.measure());
-        let forget = dependence * std::f64::consts::LN_2 / HALF_LIFE_SAMPLES;
-        let limit = self.limit(dependence);
-        let band = self.band(limit);
-        let expected = self.expected(seconds);
-        self.samples += 1.0;
-        self.size += (value.abs() - self.size) / self.samples.min(SIZE_SAMPLES);
-        let seasonal = self.baseline.is_seasonal();
-        let residual = self.baseline.learn(seconds, steps * self.clock.interval(), value);
-        let sample = Sample { at: seconds, steps, value, residual, seasonal, size: self.size, forget };
-        let (novelty, view) = self.look(&sample);
-        self.dependence.learn(value);
-        let Some(band) = band.filter(|_| self.samples > WARM_UP_SAMPLES) else {
+        let limits = self.limits();
+        let band = self.band(&limits);
+        let expected = (self.samples > 0.0).then(|| self.baseline.expected(seconds));
+        let sample = self.sample(seconds, steps, value);
+        let (values, residuals) = self.look(&sample);
+        if sample.residual.is_some() {
+            self.residuals.learn(residuals.novelty.ever);
+        }
+        let warm = self.values.is_warm();
+        self.values.learn(values.novelty.ever);
+        let Some(band) = band.filter(|_| warm) else {
             return Some(Judgement { expected, ..Judgement::default() });
         };
-        Some(self.tell(&sample, novelty, view, limit, band, expected))
+        Some(self.tell(&sample, values, residuals, &limits, band, expected))
     }
 
-    /// The strongest view.
-    fn look(&mut self, sample: &Sample) -> (f64, View) {
-        let found = [
-            seen_by(&mut self.value, sample),
-            seen_by(&mut self.short, sample),
-            seen_by(&mut self.long, sample),
-            seen_by(&mut self.spread, sample),
-            seen_by(&mut self.season, sample),
-            seen_by(&mut self.level, sample),
-        ];
-        found.into_iter().fold((0.0, View::Value), |most, this| if this.0 > most.0 { this } else { most })
+    /// The sample as detectors see it; level, size and dependence learn from it.
+    fn sample(&mut self, at: f64, steps: f64, value: f64) -> Sample {
+        self.samples += 1.0;
+        self.size += (value.abs() - self.size) / self.samples.min(SIZE_SAMPLES);
+        let forget = f64::from(self.dependence.measure()) * std::f64::consts::LN_2 / HALF_LIFE_SAMPLES;
+        let (seasonal, settled) = (self.baseline.is_seasonal(), self.baseline.is_settled());
+        let residual =
+            Some(self.baseline.learn(at, steps * self.clock.interval(), value)).filter(|_| settled);
+        if let Some(residual) = residual {
+            self.dependence.learn(residual);
+        }
+        Sample { at, steps, value, residual, seasonal, size: self.size, forget }
+    }
+
+    /// The strongest view of each channel.
+    fn look(&mut self, sample: &Sample) -> (Found, Found) {
+        let values = Found::of(&mut self.value, sample)
+            .or(Found::of(&mut self.short, sample))
+            .or(Found::of(&mut self.long, sample))
+            .or(Found::of(&mut self.spread, sample));
+        let residuals = Found::of(&mut self.season, sample).or(Found::of(&mut self.level, sample));
+        (values, residuals)
     }
 
     fn tell(
         &mut self,
         sample: &Sample,
-        novelty: f64,
-        view: View,
-        limit: f64,
+        values: Found,
+        residuals: Found,
+        limits: &Limits,
         band: Band,
         expected: Option<f64>,
     ) -> Judgement {
-        let heard = self.latch.pass(novelty, 1.0);
-        let deviation = heard > limit;
-        let chance = self.records.expected(heard, self.samples, self.budget_samples()).exp();
-        self.records.learn(self.samples, Some(heard).filter(|heard| *heard > LEARNED_MIN));
-        let held = self.episode.held().unwrap_or(band);
-        let (lower, upper) = held.around(expected);
-        if deviation {
-            self.episode.open(sample.at, heard / (heard + limit), band);
+        let budget = self.budget_samples();
+        let by_values = values.novelty.ever / limits.values;
+        let by_residuals =
+            if self.residuals.is_warm() { residuals.novelty.ever / limits.residuals } else { 0.0 };
+        let ratio = by_values.max(by_residuals);
+        // As much beyond the limit by chance as beyond the one in force.
+        let chance = if by_values >= by_residuals {
+            self.values.expected(by_values * limits.by_chance, budget)
         } else {
-            let is_inside = lower <= sample.value && sample.value <= upper;
+            self.residuals.expected(residuals.novelty.ever, budget)
+        };
+        let deviation = self.alert.pass(if ratio > 1.0 { ratio } else { 0.0 }) > 0.0;
+        let is_shift = by_residuals > by_values.max(1.0);
+        let found = self.score.pass(values.novelty.late);
+        let found = if deviation && is_shift { found.max(residuals.novelty.ever) } else { found };
+        let held = self.episode.held();
+        // Without a season, the band around the level is one of open episodes only.
+        let shown = held.unwrap_or(Band { residual: band.residual.filter(|_| sample.seasonal), ..band });
+        let (lower, upper) = shown.around(expected);
+        if deviation {
+            self.episode.open(sample.at, ratio / (1.0 + ratio), band);
+        } else {
+            let level = sample.residual.map(|_| self.level.short());
+            let is_inside = held.is_none_or(|held| held.holds(sample.value, expected, level));
             self.episode.follow(sample.at, sample.steps, is_inside);
         }
         Judgement {
-            score: heard / (heard + NOVELTY_HALF),
+            score: found / (found + NOVELTY_HALF),
             severity: self.episode.severity(),
             expected,
             lower: Some(lower),
             upper: Some(upper),
             deviation,
-            view,
-            confidence: if heard > 0.0 { 1.0 / (1.0 + chance) } else { 0.0 },
+            view: if is_shift { residuals.view } else { values.view },
+            confidence: if ratio > 0.0 { 1.0 / (1.0 + chance.max(CHANCE_MIN)) } else { 0.0 },
         }
     }
 
     /// Samples in the time in which one false alarm is accepted.
     fn budget_samples(&self) -> f64 {
         let interval = self.clock.interval().max(1e-3);
-        (self.settings.false_alarm_budget.as_secs_f64() / interval).max(WARM_UP_SAMPLES)
+        (self.settings.false_alarm_budget.as_secs_f64() / interval).max(f64::from(WARM_UP))
     }
 
-    /// The novelty above which an alert opens.
-    fn limit(&self, dependence: f64) -> f64 {
-        let noise = self.records.limit(self.samples, self.budget_samples()).max(NOVELTY_MIN);
-        NOVELTY_MIN + (1.0 - dependence) * (noise - NOVELTY_MIN)
+    fn limits(&self) -> Limits {
+        let budget = self.budget_samples();
+        let by_chance = self.values.limit(budget).max(NOVELTY_MIN);
+        let dependence = f64::from(self.dependence.measure());
+        Limits {
+            values: by_chance + dependence * (NOVELTY_MIN - by_chance),
+            by_chance,
+            residuals: self.residuals.limit(budget).max(RESIDUAL_MIN),
+        }
     }
 
     /// Where a value would open no alert.
-    fn band(&self, limit: f64) -> Option<Band> {
-        let floor = 0.05 * self.size;
-        let widened = |extremes: &Extremes| {
+    fn band(&self, limits: &Limits) -> Option<Band> {
+        let floor = Sample::least(self.size);
+        let widened = |extremes: &Extremes, limit: f64| {
             let room = limit * extremes.range(floor);
             extremes.bounds().map(|(low, high)| (low - room, high + room))
         };
-        let value = widened(self.value.extremes())?;
-        let residual = self.season.extremes();
-        Some(Band { value, residual: widened(residual).filter(|_| self.baseline.is_seasonal()) })
-    }
-
-    fn expected(&self, at: f64) -> Option<f64> {
-        (self.samples > 0.0).then(|| self.baseline.expected(at))
+        let value = widened(self.value.extremes(), limits.values)?;
+        let residual = widened(self.season.extremes(), limits.residuals).filter(|_| self.residuals.is_warm());
+        let level = self.level.usual().filter(|_| self.residuals.is_warm());
+        Some(Band { value, residual, level })
     }
 }
 
-/// Larger numbers measure nothing, and their squares would overflow.
-const VALUE_MAX: f64 = 1e150;
+impl Found {
+    fn of<D: Detector>(detector: &mut D, sample: &Sample) -> Self {
+        Self { novelty: detector.observe(sample), view: D::VIEW }
+    }
 
-fn seen_by<D: Detector>(detector: &mut D, sample: &Sample) -> (f64, View) {
-    (detector.observe(sample), D::VIEW)
+    /// The stronger one, in both respects; the view is that of the stronger by all that is remembered.
+    fn or(self, other: Self) -> Self {
+        let key = |found: &Self| (found.novelty.ever, found.novelty.late);
+        let view = if key(&other) > key(&self) { other.view } else { self.view };
+        let late = self.novelty.late.max(other.novelty.late);
+        Self { novelty: Novelty { late, ever: self.novelty.ever.max(other.novelty.ever) }, view }
+    }
 }
 
 impl Stored for Series {
@@ -237,30 +298,24 @@ impl Stored for Series {
             samples,
             size,
             clock,
+            baseline,
             dependence,
-            records,
             value,
             short,
             long,
             spread,
             season,
             level,
-            baseline,
-            latch,
+            values,
+            residuals,
+            score,
+            alert,
             episode,
         } = self;
         let budget = u64::try_from(settings.false_alarm_budget.as_millis()).unwrap_or(u64::MAX);
-        writer.put(&budget).put(last_at).put(samples).put(size).put(clock).put(dependence).put(records);
-        writer
-            .put(value)
-            .put(short)
-            .put(long)
-            .put(spread)
-            .put(season)
-            .put(level)
-            .put(baseline)
-            .put(latch)
-            .put(episode);
+        writer.put(&budget).put(last_at).put(samples).put(size).put(clock).put(baseline).put(dependence);
+        writer.put(value).put(short).put(long).put(spread).put(season).put(level);
+        writer.put(values).put(residuals).put(score).put(alert).put(episode);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -270,16 +325,18 @@ impl Stored for Series {
             samples: reader.get()?,
             size: reader.get()?,
             clock: reader.get()?,
+            baseline: reader.get()?,
             dependence: reader.get()?,
-            records: reader.get()?,
             value: reader.get()?,
             short: reader.get()?,
             long: reader.get()?,
             spread: reader.get()?,
             season: reader.get()?,
             level: reader.get()?,
-            baseline: reader.get()?,
-            latch: reader.get()?,
+            values: reader.get()?,
+            residuals: reader.get()?,
+            score: reader.get()?,
+            alert: reader.get()?,
             episode: reader.get()?,
         })
     }

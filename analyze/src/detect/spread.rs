@@ -1,6 +1,6 @@
 //! Records of how much the series varies: bursts, and lines that went flat.
 
-use super::sample::{Detector, Sample};
+use super::sample::{Detector, Novelty, Sample};
 use super::view::View;
 use crate::learn::{Extremes, Moments};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
@@ -24,15 +24,15 @@ pub(crate) struct SpreadRecord {
 impl Detector for SpreadRecord {
     const VIEW: View = View::Spread;
 
-    fn observe(&mut self, sample: &Sample) -> f64 {
+    fn observe(&mut self, sample: &Sample) -> Novelty {
         let none = FLOOR_RANGE * self.values.range(0.0) + FLOOR_SIZE * sample.size;
         self.window.slide(sample.value, sample.steps, f64::from(SPAN));
         self.values.learn(sample.value, sample.forget);
         if !self.window.is_full(f64::from(SPAN)) {
-            return 0.0;
+            return Novelty::default();
         }
         let spread = (self.window.deviation() + none).ln();
-        let novelty = self.extremes.novelty(spread, FLOOR);
+        let novelty = Novelty::of(&self.extremes, spread, FLOOR);
         self.extremes.learn(spread, sample.forget);
         novelty
     }

@@ -1,6 +1,6 @@
 //! Records of the value itself.
 
-use super::sample::{Detector, Sample};
+use super::sample::{Detector, Novelty, Sample};
 use super::view::View;
 use crate::learn::Extremes;
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
@@ -14,8 +14,8 @@ pub(crate) struct ValueRecord {
 impl Detector for ValueRecord {
     const VIEW: View = View::Value;
 
-    fn observe(&mut self, sample: &Sample) -> f64 {
-        let novelty = self.extremes.novelty(sample.value, sample.floor());
+    fn observe(&mut self, sample: &Sample) -> Novelty {
+        let novelty = Novelty::of(&self.extremes, sample.value, sample.floor());
         self.extremes.learn(sample.value, sample.forget);
         novelty
     }

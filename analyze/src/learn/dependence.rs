@@ -10,11 +10,11 @@ const LAGS: [usize; 3] = [1, 2, 4];
 /// Samples over which the means are taken.
 const MEMORY_SAMPLES: f32 = 4_000.0;
 /// A difference counts as at most this many mean ones: bursts say nothing about the noise between them.
-const CLIP: f32 = 2.0;
+const CLIP: f32 = 1.5;
 /// Before as many samples differences are not clipped, and nothing is said.
 const SAMPLES_MIN: f32 = 50.0;
 /// Deviations of the logarithm of the ratio up to this are chance however many samples there are,
-const TOLERANCE: f32 = 0.025;
+const TOLERANCE: f32 = 0.02;
 /// and up to as many standard errors; a mean difference has a relative standard error of about one over the root of the samples.
 const STANDARD_ERRORS: f32 = 0.6;
 /// From the limit on, dependence is sure after as much more.

@@ -8,11 +8,10 @@ use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 /// Samples over which the mean is taken towards which extremes are forgotten.
 const MEAN_SAMPLES: f32 = 1_000.0;
 
-/// Share of the way that extremes go, with each sample, to those that fade: a half-life of 4,000 samples. So a record holds for
-/// thousands of samples before it gives way, instead of giving way at once.
-const FOLLOW: f64 = std::f64::consts::LN_2 / 4_000.0;
+/// What is remembered of late goes half the way back to the mean in so many samples: two and a half weeks at 5 minutes.
+const FADE: f64 = std::f64::consts::LN_2 / 5_000.0;
 
-/// Decayed extremes of a stream.
+/// Extremes of a stream: those of late, which fade towards the mean, and those that follow them as slowly as is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Extremes {
     high: f64,
@@ -23,15 +22,21 @@ pub struct Extremes {
 }
 
 impl Extremes {
-    /// How far `x` lies beyond all that was seen, in units of the range of that; 0 inside. The range is taken as at least
-    /// `floor`, so that a flat stream is not astonished by nothing.
+    /// How far `x` lies beyond all that was seen, in units of the range of that; 0 inside: first by what is remembered of late,
+    /// then by all that is remembered. The range is taken as at least `floor`, so that a flat stream is not astonished by nothing.
     #[must_use]
-    pub fn novelty(&self, x: f64, floor: f64) -> f64 {
-        let beyond = (x - self.high).max(self.low - x);
-        if self.samples > 0.0 && beyond > 0.0 { beyond / self.range(floor) } else { 0.0 }
+    pub fn novelty(&self, x: f64, floor: f64) -> (f64, f64) {
+        if self.samples == 0.0 {
+            return (0.0, 0.0);
+        }
+        let (low, high) = self.faded;
+        let late = (x - high).max(low - x);
+        let ever = (x - self.high).max(self.low - x);
+        let range = (high - low).max(floor).max(f64::MIN_POSITIVE);
+        (late.max(0.0) / range, ever.max(0.0) / self.range(floor))
     }
 
-    /// Takes `x` in. `forget` is the share of the way to the mean that the extremes go back beforehand.
+    /// Takes `x` in. `forget` is the share of the way to what is remembered of late that the rest goes beforehand.
     pub fn learn(&mut self, x: f64, forget: f64) {
         if self.samples == 0.0 {
             *self = Self { high: x, low: x, faded: (x, x), mean: x, samples: 1.0 };
@@ -39,11 +44,12 @@ impl Extremes {
         }
         self.samples = (self.samples + 1.0).min(MEAN_SAMPLES);
         self.mean += (x - self.mean) / f64::from(self.samples);
+
         let (low, high) = &mut self.faded;
-        *high = (*high - forget * (*high - self.mean)).max(x);
-        *low = (*low - forget * (*low - self.mean)).min(x);
-        self.high = (self.high - FOLLOW * (self.high - *high)).max(*high);
-        self.low = (self.low - FOLLOW * (self.low - *low)).min(*low);
+        *low = (*low - FADE * (*low - self.mean)).min(x);
+        *high = (*high - FADE * (*high - self.mean)).max(x);
+        self.high = (self.high - forget * (self.high - *high)).max(*high);
+        self.low = (self.low - forget * (self.low - *low)).min(*low);
     }
 
     /// Lowest and highest, `None` before the first number.
@@ -89,29 +95,32 @@ mod tests {
     #[test]
     fn only_what_was_never_seen_is_new() {
         let mut extremes = Extremes::default();
-        assert_eq!(extremes.novelty(5.0, 1.0), 0.0, "nothing is new to who has seen nothing");
+        assert_eq!(extremes.novelty(5.0, 1.0), (0.0, 0.0), "nothing is new to who has seen nothing");
         for x in [1.0, 3.0, 2.0] {
             extremes.learn(x, 0.0);
         }
-        assert_eq!((extremes.novelty(2.5, 0.1), extremes.novelty(4.0, 0.1)), (0.0, 0.5));
-        assert_eq!(extremes.novelty(0.0, 0.1), 0.5);
+        assert_eq!(extremes.novelty(2.5, 0.1).1, 0.0);
+        assert_eq!((extremes.novelty(4.0, 0.1).1, extremes.novelty(0.0, 0.1).1), (0.5, 0.5));
         extremes.learn(4.0, 0.0);
-        assert_eq!(extremes.novelty(4.0, 0.1), 0.0, "seen once, new no more");
+        assert_eq!(extremes.novelty(4.0, 0.1).1, 0.0, "seen once, new no more");
     }
 
     #[test]
     fn a_flat_stream_is_measured_by_the_floor() {
         let mut extremes = Extremes::default();
         (0..10).for_each(|_| extremes.learn(100.0, 0.0));
-        assert!(extremes.novelty(100.0 + 1e-6, 5.0) < 1e-6);
+        assert!(extremes.novelty(100.0 + 1e-6, 5.0).0 < 1e-6);
     }
 
     #[test]
-    fn extremes_fade_towards_the_mean() {
-        let mut extremes = Extremes::default();
-        extremes.learn(100.0, 0.0);
-        (0..20_000).for_each(|_| extremes.learn(0.0, 0.001));
-        let (low, high) = extremes.bounds().unwrap();
-        assert!(high < 20.0 && low == 0.0, "{low} {high}");
+    fn what_is_remembered_of_late_fades_and_the_rest_only_if_asked() {
+        let (mut kept, mut forgotten) = (Extremes::default(), Extremes::default());
+        for (extremes, forget) in [(&mut kept, 0.0), (&mut forgotten, 1e-3)] {
+            extremes.learn(100.0, 0.0);
+            (0..20_000).for_each(|_| extremes.learn(0.0, forget));
+        }
+        assert_eq!(kept.bounds(), Some((0.0, 100.0)));
+        assert!(kept.novelty(50.0, 1.0).0 > 0.5, "late");
+        assert!(forgotten.bounds().unwrap().1 < 20.0);
     }
 }

@@ -1,0 +1,53 @@
+//! What chance is expected to bring to one channel of views, and the limit that keeps a budget of false alarms.
+
+use super::latch::Latch;
+use crate::learn::Records;
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
+/// Records smaller than this teach nothing about the tail.
+const LEARNED_MIN: f64 = 0.002;
+
+/// Records of a channel, each event counted once.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Tail<const WARM_UP: u32> {
+    records: Records,
+    events: Latch,
+    samples: f64,
+}
+
+impl<const WARM_UP: u32> Tail<WARM_UP> {
+    /// Takes in what was found. The first samples are all records, and teach nothing about later ones.
+    pub(crate) fn learn(&mut self, novelty: f64) {
+        self.samples += 1.0;
+        if !self.is_warm() {
+            return;
+        }
+        let event = self.events.pass(novelty);
+        self.records.learn(self.samples, Some(event).filter(|event| *event > LEARNED_MIN));
+    }
+
+    /// The novelty that chance reaches once in `budget` samples.
+    pub(crate) fn limit(&self, budget: f64) -> f64 {
+        self.records.limit(self.samples, budget)
+    }
+
+    /// How often chance reaches `novelty` in `budget` samples.
+    pub(crate) fn expected(&self, novelty: f64, budget: f64) -> f64 {
+        self.records.expected(novelty, self.samples, budget)
+    }
+
+    /// Whether enough was seen for records to mean something.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.samples > f64::from(WARM_UP)
+    }
+}
+
+impl<const WARM_UP: u32> Stored for Tail<WARM_UP> {
+    fn save(&self, writer: &mut Writer) {
+        writer.put(&self.records).put(&self.events).put(&self.samples);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { records: reader.get()?, events: reader.get()?, samples: reader.get()? })
+    }
+}

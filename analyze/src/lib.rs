@@ -8,6 +8,7 @@ pub mod detect;
 pub mod forecast;
 
 pub mod capacity;
+pub mod late;
 pub mod slo;
 pub mod symptom;
 

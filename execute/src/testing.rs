@@ -129,6 +129,7 @@ pub fn assessment(resource: &ResourceId, millis: u64, signals: &[(&str, Option<f
         symptoms: Vec::new(),
         objective: None,
         capacity: Capacity::default(),
+        outlook: None,
         data: DataQuality {
             quality: Quality::Good,
             reason: String::new(),

@@ -71,6 +71,7 @@ pub fn assessment(resource: ResourceId, second: i64, signals: &[(&str, f64)]) ->
         symptoms: Vec::new(),
         objective: None,
         capacity: Capacity::default(),
+        outlook: None,
         data: DataQuality {
             quality: Quality::Good,
             reason: String::new(),

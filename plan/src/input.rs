@@ -1,6 +1,6 @@
 //! What one service is planned from: borrowed views of everything that is known about it and its neighbours.
 
-use crate::{history::History, ledger::Line};
+use crate::{economy::Economy, history::History, ledger::Line};
 use proto::model::{
     ActuatorSpec, Assessment, AutonomyLevel, Objective, PauseState, PolicySpec, ResourceId, ScalePolicy,
 };
@@ -40,6 +40,10 @@ pub struct PlanInput<'a> {
     pub last_good: Option<&'a Assessment>,
     /// Its recent load.
     pub history: &'a History,
+    /// What risk and replicas are worth to it.
+    pub economy: &'a Economy,
+    /// Whether what is too much for it can be turned away at once.
+    pub sheds: bool,
     /// Directives that scale it.
     pub scale_line: &'a Line,
     /// Services that it calls.

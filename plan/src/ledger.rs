@@ -54,6 +54,14 @@ impl Entry {
         }
     }
 
+    /// The number of replicas that it asks for, if it scales.
+    pub fn replicas(&self) -> Option<u32> {
+        match self.action {
+            Action::Scale { replicas } => Some(replicas),
+            Action::SetBreaker(_) => None,
+        }
+    }
+
     /// Whether it raised the number of replicas.
     pub fn scales_out(&self) -> bool {
         match (self.action, self.undo) {

@@ -3,6 +3,7 @@
 
 // Core: values and `now` in, values out.
 pub mod data;
+pub mod economy;
 pub mod history;
 pub mod input;
 pub mod ledger;

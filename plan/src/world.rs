@@ -3,6 +3,7 @@
 
 use crate::{
     data::is_whole,
+    economy::{Economy, Terms},
     history::History,
     input::{Incoming, NamedPolicy, Outgoing, PlanInput, PolicyView},
     ledger::Ledger,
@@ -27,7 +28,11 @@ pub struct World {
     assessments: BTreeMap<ResourceId, Arc<Assessment>>,
     last_good: BTreeMap<ResourceId, Arc<Assessment>>,
     histories: BTreeMap<ResourceId, History>,
+    economies: BTreeMap<ResourceId, Economy>,
     no_history: History,
+    no_economy: Economy,
+    /// Services with a limiter that follows the advised admission.
+    pub shedding: BTreeSet<ResourceId>,
     /// The directives.
     pub ledger: Ledger,
     /// Live actuators.
@@ -56,7 +61,10 @@ impl World {
             assessments: BTreeMap::new(),
             last_good: BTreeMap::new(),
             histories: BTreeMap::new(),
+            economies: BTreeMap::new(),
             no_history: History::default(),
+            no_economy: Economy::default(),
+            shedding: BTreeSet::new(),
             ledger: Ledger::default(),
             actuators: Vec::new(),
             pause: PauseState::never(now),
@@ -99,11 +107,25 @@ impl World {
         let assessment = Arc::new(assessment);
         if resource.kind() == ResourceKind::Service {
             self.histories.entry(resource.clone()).or_default().observe(&assessment);
+            self.reckon(&assessment);
             if is_whole(&assessment) {
                 self.last_good.insert(resource.clone(), assessment.clone());
             }
         }
         self.assessments.insert(resource, assessment);
+    }
+
+    /// What the assessment says of risk and cost, where a policy scales the service.
+    fn reckon(&mut self, assessment: &Assessment) {
+        let Some(node) = self.services.get(&assessment.resource) else { return };
+        let PolicyView::One(NamedPolicy { spec: PolicySpec { scale: Some(policy), .. }, .. }) = node.policy()
+        else {
+            return;
+        };
+        let line = self.ledger.line(&assessment.resource, DirectiveKind::Scale);
+        let sheds = self.shedding.contains(&assessment.resource);
+        let terms = Terms::of(policy, node.objective, sheds, line);
+        self.economies.entry(assessment.resource.clone()).or_default().observe(assessment, &terms);
     }
 
     /// The services whose plans look at this resource.
@@ -150,6 +172,8 @@ impl World {
             assessment: assessment(service),
             last_good: self.last_good.get(service).map(AsRef::as_ref),
             history: self.histories.get(service).unwrap_or(&self.no_history),
+            economy: self.economies.get(service).unwrap_or(&self.no_economy),
+            sheds: self.shedding.contains(service),
             scale_line: self.ledger.line(service, DirectiveKind::Scale),
             outgoing: outgoing.collect(),
             incoming: incoming.collect(),
@@ -193,6 +217,7 @@ impl World {
         self.assessments.retain(|resource, _| known(resource));
         self.last_good.retain(|resource, _| known(resource));
         self.histories.retain(|resource, _| known(resource));
+        self.economies.retain(|resource, _| known(resource));
         self.services = services;
     }
 }

@@ -8,7 +8,7 @@ use proto::model::{Assessment, DataGap, DataQuality, Objective, Quality, Resourc
 
 use crate::capacity::{self, CapacityLearner};
 use crate::learn::Settings;
-use crate::slo::{Tick, Tracker};
+use crate::slo::{AlertChange, ClosedSpan, Tick, Tracker};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 use crate::symptom::rules::{ALLOWED_DEFAULT, Judged, Rules, View};
 use crate::symptom::{SymptomLog, Transition, evidence};
@@ -178,10 +178,18 @@ impl Resource {
             symptoms: self.symptoms.shown(at).cloned().collect(),
             objective: self.tracker.as_ref().map(Tracker::state),
             capacity,
+            outlook: None,
             data,
             interval,
         };
         (assessment, transitions)
+    }
+
+    /// What happened to its budget since the last call, when anything did.
+    pub(super) fn take_budget(&mut self) -> Option<(ResourceId, Vec<ClosedSpan>, Vec<AlertChange>)> {
+        let tracker = self.tracker.as_mut()?;
+        let (spans, changes) = (tracker.take_closed(), tracker.take_changes());
+        (!spans.is_empty() || !changes.is_empty()).then(|| (self.id.clone(), spans, changes))
     }
 
     pub(super) fn open_symptoms(&self) -> usize {

@@ -125,6 +125,7 @@ mod tests {
             symptoms: Vec::new(),
             objective: None,
             capacity: Capacity::default(),
+            outlook: None,
             data,
             interval: Duration::from_secs(1),
         }

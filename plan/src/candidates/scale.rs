@@ -3,6 +3,7 @@
 use super::{Candidate, Hold, Survey, demand::Demand};
 use crate::{
     data::{Data, count, distance, interval, number, percent, ready_replicas, seconds, value},
+    economy::{Advice, Terms},
     effects::{allowed_bad_ratio, at_most_bad, cured, exactly_ready, overload, persistence, upper_end},
     input::PlanInput,
     score::Cost,
@@ -60,6 +61,8 @@ struct Basis<'a> {
     follows_last_good: Option<Duration>,
     replicas: Replicas,
     demand: Demand,
+    /// What the outlook asks for; `None`: the plan follows what it sees.
+    advice: Option<Advice>,
     /// Replicas for the planned load, never fewer than now and at least the policy's minimum.
     wanted: u32,
     /// Replicas without which something would go unserved.
@@ -86,22 +89,56 @@ pub fn survey(input: &PlanInput<'_>, policy: &PolicySpec, data: &Data<'_>, now: 
         return Survey::nothing("nothing is changed: the load is unknown");
     };
     let settled = input.scale_line.under_way().is_none();
-    let wanted = wanted(&demand, scale, replicas, settled);
-    let lasting = demand.lasting_need.map_or(replicas.current, rounded_up);
+    let terms = Terms::of(scale, input.objective, input.sheds, input.scale_line);
+    // While nothing is seen the newest assessment still carries the last outlook on.
+    let advice = input.assessment.and_then(|seen| input.economy.advice(seen, &terms, replicas.current));
+    let wanted = match &advice {
+        Some(advice) if demand.explained.is_none() => by_advice(advice, replicas, scale),
+        _ => wanted(&demand, scale, replicas, settled),
+    };
+    let lasting = match &advice {
+        Some(advice) => worth_giving_back(advice, replicas),
+        None => demand.lasting_need.map_or(replicas.current, rounded_up),
+    };
     let lasting = lasting.clamp(scale.minimum_replicas, scale.maximum_replicas);
     let needed = if wanted > replicas.current {
         wanted
+    } else if advice.is_some() {
+        lasting.min(replicas.current)
     } else {
         rounded_up(demand.need.unwrap_or(0.0)).min(replicas.current)
     };
-    let basis =
-        Basis { input, policy: scale, seen, follows_last_good, replicas, demand, wanted, needed, lasting };
+    let basis = Basis {
+        input,
+        policy: scale,
+        seen,
+        follows_last_good,
+        replicas,
+        demand,
+        advice,
+        wanted,
+        needed,
+        lasting,
+    };
     basis.survey(policy, now)
 }
 
 /// Whole replicas; a need that is above a whole number only by rounding does not cost one more.
 fn rounded_up(need: f64) -> u32 {
     count((need - 1e-6).ceil())
+}
+
+/// More, when that gains enough; the gain is in replicas, so what is expected to be late has its price in it.
+fn by_advice(advice: &Advice, replicas: Replicas, policy: &ScalePolicy) -> u32 {
+    let gain = advice.cost_now - advice.cost;
+    let worth = advice.replicas > replicas.current && gain > advice.gain_min;
+    if worth { advice.replicas } else { 0 }.max(replicas.current).max(policy.minimum_replicas)
+}
+
+/// Fewer, when that gives back enough.
+fn worth_giving_back(advice: &Advice, replicas: Replicas) -> u32 {
+    let given = f64::from(replicas.current.saturating_sub(advice.lasting));
+    if given >= advice.give_back_min { advice.lasting } else { replicas.current }
 }
 
 /// Replicas for what comes, or the current ones when nothing more is needed. What the last change does is seen only once it
@@ -172,7 +209,7 @@ impl Basis<'_> {
         let why = if self.wanted <= self.policy.minimum_replicas {
             format!("{current} run and the policy's minimum is {}", self.policy.minimum_replicas)
         } else {
-            format!("{ready} are ready and {} are needed: {}", self.wanted, self.demand.text(self.policy))
+            format!("{ready} are ready and {} are needed: {}", self.wanted, self.why())
         };
         let text = format!("{} is scaled out to {replicas}: {why}{label}", self.input.service.name());
         let (expected, counterfactual) = self.outward_effects(replicas);
@@ -203,7 +240,7 @@ impl Basis<'_> {
             self.input.service.name(),
             self.lasting,
             self.policy.cooldown_down.as_secs(),
-            self.demand.text(self.policy)
+            self.why()
         );
         let removed = f64::from(current.saturating_sub(replicas));
         let (expected, counterfactual) = self.inward_effects(replicas);
@@ -293,9 +330,42 @@ impl Basis<'_> {
             value: Some(self.demand.planned_load),
             lower: None,
             upper: None,
-            text: self.demand.text(self.policy),
+            text: self.why(),
         });
         evidence
+    }
+
+    /// The arithmetic behind the number, in words.
+    fn why(&self) -> String {
+        let Some(advice) = &self.advice else { return self.demand.text(self.policy) };
+        let (median, high) = advice.load;
+        format!(
+            "load is {} requests/s and will be {} ({} at most in 99 of 100) in {} s; {} replicas leave {} requests/s late \
+             and {} leave {}, and one is worth {} replicas",
+            number(self.demand.load),
+            number(median),
+            number(high),
+            seconds(advice.ahead),
+            advice.replicas,
+            number(advice.late),
+            self.replicas.current,
+            number(advice.late_now),
+            number(advice.price),
+        )
+    }
+
+    /// What was weighed in the outlook and costs more.
+    fn dearer(&self) -> Vec<(String, String)> {
+        let Some(advice) = self
+            .advice
+            .filter(|advice| self.wanted > self.replicas.current || advice.replicas < self.replicas.current)
+        else {
+            return Vec::new();
+        };
+        let (less, more) = (advice.cost.min(advice.cost_now), advice.cost.max(advice.cost_now));
+        let reason = format!("expected to cost {} replicas, against {}", number(more), number(less));
+        let dearer = if advice.cost_now > advice.cost { self.replicas.current } else { advice.replicas };
+        vec![(Action::Scale { replicas: dearer }.to_string(), reason)]
     }
 
     fn symptom_ids(&self) -> Vec<String> {
@@ -318,7 +388,7 @@ impl Basis<'_> {
 
     /// A scale-out that was dropped because it cannot cure what is wrong.
     fn dropped(&self) -> Vec<(String, String)> {
-        let Some(reason) = &self.demand.explained else { return Vec::new() };
+        let Some(reason) = &self.demand.explained else { return self.dearer() };
         if self.wanted > self.replicas.current {
             return Vec::new();
         }

@@ -92,6 +92,7 @@ impl FakeAnalyze {
             symptoms: Vec::new(),
             objective: None,
             capacity: Capacity { per_replica: Some(50.0), lower: None, upper: None, samples: 100 },
+            outlook: None,
             data: DataQuality {
                 quality: Quality::Good,
                 reason: String::new(),

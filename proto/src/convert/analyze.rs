@@ -207,6 +207,74 @@ impl From<model::DataQuality> for wire::DataQuality {
     }
 }
 
+impl TryFrom<wire::OutlookPoint> for model::OutlookPoint {
+    type Error = Error;
+    fn try_from(value: wire::OutlookPoint) -> Result<Self, Error> {
+        let wire::OutlookPoint { after_ms, values } = value;
+        let rates = values.iter().all(|value| value.is_finite() && *value >= 0.0);
+        if !rates || values.windows(2).any(|pair| pair[1] < pair[0]) {
+            return Err(Error::new("values", format!("{values:?}"), "must be rates that never fall"));
+        }
+        Ok(Self { after: Duration::from_millis(after_ms), values })
+    }
+}
+
+impl From<model::OutlookPoint> for wire::OutlookPoint {
+    fn from(value: model::OutlookPoint) -> Self {
+        let model::OutlookPoint { after, values } = value;
+        Self { after_ms: duration_ms(after), values }
+    }
+}
+
+impl TryFrom<wire::LatePoint> for model::LatePoint {
+    type Error = Error;
+    fn try_from(value: wire::LatePoint) -> Result<Self, Error> {
+        Ok(Self {
+            utilisation_ratio: finite(value.utilisation_ratio, "utilisation_ratio")?,
+            requests: finite(value.requests, "requests")?,
+            late: finite(value.late, "late")?,
+        })
+    }
+}
+
+impl From<model::LatePoint> for wire::LatePoint {
+    fn from(value: model::LatePoint) -> Self {
+        let model::LatePoint { utilisation_ratio, requests, late } = value;
+        Self { utilisation_ratio, requests, late }
+    }
+}
+
+impl TryFrom<wire::Outlook> for model::Outlook {
+    type Error = Error;
+    fn try_from(value: wire::Outlook) -> Result<Self, Error> {
+        let wire::Outlook { at_unix_ms, levels, points, late, coverage_ratio } = value;
+        let shares = levels.iter().all(|level| *level > 0.0 && *level < 1.0);
+        if !shares || levels.windows(2).any(|pair| pair[1] <= pair[0]) {
+            return Err(Error::new("levels", format!("{levels:?}"), "must be probabilities that rise"));
+        }
+        let points: Vec<model::OutlookPoint> = all(points, "points")?;
+        if let Some(point) = points.iter().find(|point| point.values.len() != levels.len()) {
+            return Err(Error::new("points", point.values.len(), "must have one value for each level"));
+        }
+        let coverage_ratio = coverage_ratio.map(|share| ratio(share, "coverage_ratio")).transpose()?;
+        let (at, late) = (timestamp(at_unix_ms, "at_unix_ms")?, all(late, "late")?);
+        Ok(Self { at, levels, points, late, coverage_ratio })
+    }
+}
+
+impl From<model::Outlook> for wire::Outlook {
+    fn from(value: model::Outlook) -> Self {
+        let model::Outlook { at, levels, points, late, coverage_ratio } = value;
+        Self {
+            at_unix_ms: at.as_millisecond(),
+            levels,
+            points: back(points),
+            late: back(late),
+            coverage_ratio,
+        }
+    }
+}
+
 impl TryFrom<wire::Assessment> for model::Assessment {
     type Error = Error;
     fn try_from(value: wire::Assessment) -> Result<Self, Error> {
@@ -220,6 +288,7 @@ impl TryFrom<wire::Assessment> for model::Assessment {
             symptoms: all(value.symptoms, "symptoms")?,
             objective: value.objective.map(model::ObjectiveState::try_from).transpose()?,
             capacity: required(value.capacity, "capacity")?,
+            outlook: value.outlook.map(model::Outlook::try_from).transpose()?.map(Box::new),
             data: required(value.data, "data")?,
             interval: Duration::from_millis(value.interval_ms),
         })
@@ -237,6 +306,7 @@ impl From<model::Assessment> for wire::Assessment {
             symptoms,
             objective,
             capacity,
+            outlook,
             data,
             interval,
         } = value;
@@ -249,6 +319,7 @@ impl From<model::Assessment> for wire::Assessment {
             symptoms: back(symptoms),
             objective: objective.map(Into::into),
             capacity: Some(capacity.into()),
+            outlook: outlook.map(|outlook| (*outlook).into()),
             data: Some(data.into()),
             interval_ms: duration_ms(interval),
         }

@@ -172,6 +172,41 @@ pub struct Capacity {
     pub samples: u64,
 }
 
+/// What the load may be at one moment to come.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OutlookPoint {
+    /// After the newest sample.
+    pub after: Duration,
+    /// Requests per second, one for each level, never falling.
+    pub values: Vec<f64>,
+}
+
+/// Share of late requests seen at one utilisation, while nothing queued from before.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LatePoint {
+    /// Busy share, the middle of a narrow band.
+    pub utilisation_ratio: f64,
+    /// Requests seen there, old ones counting less.
+    pub requests: f64,
+    /// Of those, how many missed the objective.
+    pub late: f64,
+}
+
+/// What planning looks ahead with: the load as quantiles, and how lateness grows with utilisation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outlook {
+    /// The last sample that it rests on. Older than the assessment while data is unknown.
+    pub at: Timestamp,
+    /// Probabilities of the quantiles, rising.
+    pub levels: Vec<f64>,
+    /// Nearest first.
+    pub points: Vec<OutlookPoint>,
+    /// Lowest utilisation first.
+    pub late: Vec<LatePoint>,
+    /// Share of the values that came which were at or below the 0.9 quantile of the nearest point; `None` until judged.
+    pub coverage_ratio: Option<f64>,
+}
+
 /// How whole a resource's data is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DataQuality {
@@ -209,6 +244,9 @@ pub struct Assessment {
     pub objective: Option<ObjectiveState>,
     /// What a replica can take.
     pub capacity: Capacity,
+    /// What the load will be; `None` until that can be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<Box<Outlook>>,
     /// How whole the data is.
     pub data: DataQuality,
     /// Scrape interval.

@@ -17,7 +17,8 @@ pub mod yaml;
 
 pub use actuator::{ActuatorRecord, ActuatorSpec, AppliedGeneration, Lease, ResourcePattern};
 pub use assessment::{
-    Assessment, Capacity, DataQuality, LearnedSignal, ObjectiveStanding, ObjectiveState, Severity,
+    Assessment, Capacity, DataQuality, LatePoint, LearnedSignal, ObjectiveStanding, ObjectiveState, Outlook,
+    OutlookPoint, Severity,
     SignalGlance, Symptom, SymptomEvidence, SymptomKind, SymptomState,
 };
 pub use declared::{

@@ -1,0 +1,98 @@
+//! What the load usually is at each minute of a day or a week, newer laps counting more, and by how much it has grown since.
+
+const MINUTE_S: f64 = 60.0;
+const DAY_MINUTES: usize = 1_440;
+/// A new day counts 40 %: three days make nine tenths of what is remembered, so that a changed schedule is followed.
+const DAY_GAIN: f32 = 0.4;
+/// A new week counts 60 %: there are few of them.
+const WEEK_GAIN: f32 = 0.6;
+
+/// The mean of each minute of a lap.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Profile {
+    /// Empty until first asked to learn; NaN-free: minutes not seen are negative.
+    minutes: Vec<f32>,
+    length: usize,
+    gain: f32,
+    filling: Option<Filling>,
+    growth: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Filling {
+    minute: u64,
+    sum: f64,
+    count: f64,
+}
+
+impl Profile {
+    pub(super) fn daily() -> Self {
+        Self::new(DAY_MINUTES, DAY_GAIN)
+    }
+
+    pub(super) fn weekly() -> Self {
+        Self::new(7 * DAY_MINUTES, WEEK_GAIN)
+    }
+
+    fn new(length: usize, gain: f32) -> Self {
+        Self { minutes: Vec::new(), length, gain, filling: None, growth: 1.0 }
+    }
+
+    /// Takes in the load at this second.
+    pub(super) fn observe(&mut self, second: f64, load: f64) {
+        let minute = (second / MINUTE_S).max(0.0) as u64;
+        match &mut self.filling {
+            Some(filling) if filling.minute == minute => {
+                filling.sum += load;
+                filling.count += 1.0;
+                return;
+            }
+            Some(_) | None => {}
+        }
+        if let Some(done) = self.filling.replace(Filling { minute, sum: load, count: 1.0 }) {
+            self.close(done);
+        }
+    }
+
+    fn close(&mut self, done: Filling) {
+        if self.minutes.is_empty() {
+            self.minutes = vec![-1.0; self.length];
+        }
+        let place = (done.minute % self.length as u64) as usize;
+        let (mean, known) = ((done.sum / done.count) as f32, self.minutes[place]);
+        self.minutes[place] = if known < 0.0 { mean } else { known + self.gain * (mean - known) };
+    }
+
+    /// The profile at this second, straight between the middles of its minutes.
+    pub(super) fn at(&self, second: f64) -> Option<f64> {
+        if self.minutes.is_empty() {
+            return None;
+        }
+        let place = second / MINUTE_S - 0.5;
+        let below = place.floor();
+        let index = (below as i64).rem_euclid(self.length as i64) as usize;
+        let (from, to) = (self.minutes[index], self.minutes[(index + 1) % self.length]);
+        (from >= 0.0 && to >= 0.0).then(|| f64::from(from) + f64::from(to - from) * (place - below))
+    }
+
+    /// Follows how today's level compares.
+    pub(super) fn follow(&mut self, second: f64, level: f64) {
+        if let Some(usual) = self.at(second).filter(|usual| *usual > 0.0) {
+            let ratio = (level / usual).clamp(super::GROWTH.0, super::GROWTH.1);
+            self.growth += (ratio - self.growth) * super::GROWTH_GAIN;
+        }
+    }
+
+    /// Today's level over the usual one.
+    pub(super) fn growth(&self) -> f64 {
+        self.growth
+    }
+
+    /// The usual change over the way ahead, and the distance to where it usually leads; none while not known.
+    pub(super) fn ahead(&self, second: f64, ahead_s: f64, load: f64) -> [f64; 2] {
+        match (self.at(second), self.at(second + ahead_s)) {
+            (Some(now), Some(then)) => [(then - now) * self.growth, then * self.growth - load],
+            _ => [0.0, 0.0],
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! How long it takes from a directive until its replicas are ready, learned from past ones.
+
+use crate::{
+    data::{interval, is_whole, ready_replicas},
+    ledger::Line,
+};
+use jiff::Timestamp;
+use proto::model::Assessment;
+use std::{collections::VecDeque, time::Duration};
+
+/// Delays that are remembered.
+const KEPT: usize = 15;
+/// Of those, the share that is planned for: a start that takes longer is covered by the margin of the load's forecast.
+const PLANNED: f64 = 0.75;
+/// Before anything was learned: a process is ready within seconds, and one step shows it.
+const FIRST: Duration = Duration::from_secs(5);
+/// A start that takes longer is a failure, which is told elsewhere.
+const MAX: Duration = Duration::from_secs(15 * 60);
+
+/// The learner of one service.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Delay {
+    seen: VecDeque<Duration>,
+    waiting: Option<(Timestamp, u32)>,
+    newest: Option<Timestamp>,
+}
+
+impl Delay {
+    /// Takes in what is ready now, and what was asked for last.
+    pub fn observe(&mut self, seen: &Assessment, line: &Line) {
+        if let Some(entry) =
+            line.in_effect().filter(|entry| self.newest.is_none_or(|newest| entry.created_at > newest))
+        {
+            self.newest = Some(entry.created_at);
+            // A scale-out before the last was complete ends its measurement: which replica belongs to which nobody can tell.
+            self.waiting =
+                entry.replicas().filter(|_| entry.scales_out()).map(|replicas| (entry.created_at, replicas));
+        }
+        let Some((asked_at, replicas)) = self.waiting else { return };
+        let waited = |at: Timestamp| Duration::try_from(at.duration_since(asked_at)).ok();
+        let Some(longest) = waited(seen.at) else { return };
+        if longest > MAX {
+            self.waiting = None;
+        } else if is_whole(seen) && ready_replicas(seen).is_some_and(|ready| ready >= replicas) {
+            // They became ready at some moment since the look before this one; planning rests on what is sure.
+            self.waiting = None;
+            if self.seen.len() == KEPT {
+                self.seen.pop_front();
+            }
+            self.seen.push_back(longest);
+        }
+    }
+
+    /// What is to be planned for.
+    #[must_use]
+    pub fn expected(&self, seen: &Assessment) -> Duration {
+        let mut sorted: Vec<Duration> = self.seen.iter().copied().collect();
+        sorted.sort_unstable();
+        let place = (PLANNED * sorted.len() as f64) as usize;
+        sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(FIRST + interval(seen))
+    }
+
+    /// How many were measured.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.seen.len()
+    }
+}

@@ -1,0 +1,157 @@
+//! A ladder of prices followed in the shadow: what each would have run at the load that came, and what would have been late.
+
+use super::Asked;
+use jiff::Timestamp;
+use std::{collections::VecDeque, time::Duration};
+
+/// Prices of a late request per second, in replicas' worth of load: from careless to a hundred times as careful as the first.
+const RUNGS: usize = 12;
+const LOWEST: f64 = 8.0;
+/// Each is 1.7 times the one before; between two the price in force is interpolated.
+const OCTAVES: f64 = 0.75;
+/// The first in force, and what the ladder's prior is centred on: with the lateness that the declared target promises it asks for
+/// utilisations somewhat below that target.
+const FIRST: usize = 3;
+/// See `FIRST`.
+pub const PRICE_FIRST: f64 = 38.05;
+/// The prior counts as so many samples: five minutes at 15 s.
+const PRIOR_SAMPLES: f64 = 20.0;
+/// What is really late and paid is compared with the shadow over so many samples before it corrects it: an hour at 15 s.
+const CHECK_SAMPLES: f64 = 240.0;
+/// Corrections beyond these mean that something else is wrong.
+const LATE_CORRECTION: (f64, f64) = (0.25, 4.0);
+const COST_CORRECTION: (f64, f64) = (0.8, 1.25);
+/// Of the error budget so much is spent on purpose; the rest is for what nobody can foresee.
+const SPENT: f64 = 0.6;
+/// Where nothing is promised.
+pub const ALLOWED_DEFAULT: f64 = 0.001;
+
+/// One sample of what really was.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// When.
+    pub at: Timestamp,
+    /// Requests per second.
+    pub load: f64,
+    /// Share of them late.
+    pub late_ratio: f64,
+    /// Replicas paid for.
+    pub replicas: f64,
+    /// Replicas that the declared target would have run.
+    pub reference: f64,
+    /// What is left of older sums.
+    pub keep: f64,
+}
+
+/// What was asked for a moment to come, by rung, and which rung was nearest to the price in force.
+type Wish = (Timestamp, [u32; RUNGS], usize);
+
+/// The ladder.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Shadows {
+    due: VecDeque<Wish>,
+    lately: VecDeque<Wish>,
+    replicas: [f64; RUNGS],
+    late: [f64; RUNGS],
+    load: f64,
+    reference: f64,
+    real_late: f64,
+    shadow_late: f64,
+    real_replicas: f64,
+    shadow_replicas: f64,
+    rung: Option<usize>,
+}
+
+fn price_of(rung: usize) -> f64 {
+    LOWEST * (rung as f64 * OCTAVES).exp2()
+}
+
+impl Shadows {
+    /// Notes what every rung asks for; the dearer the rung, the more, so each search begins at the one before.
+    pub(super) fn ask(&mut self, due: Timestamp, mut best: impl FnMut(f64, u32) -> u32) {
+        let mut from = 1;
+        let wishes = std::array::from_fn(|rung| {
+            from = best(price_of(rung), from);
+            from
+        });
+        self.due.push_back((due, wishes, self.rung.unwrap_or(FIRST)));
+    }
+
+    /// Compares what was asked for this moment with the load that came.
+    pub(super) fn settle(&mut self, seen: &Seen, asked: &Asked<'_>, window: Duration) {
+        let mut came = false;
+        while let Some(wish) = self.due.pop_front_if(|wish| wish.0 <= seen.at) {
+            self.lately.push_back(wish);
+            came = true;
+        }
+        while self.lately.front().is_some_and(|wish| super::older(wish.0, seen.at, window)) {
+            self.lately.pop_front();
+        }
+        if !came || self.lately.is_empty() {
+            return;
+        }
+        let mut held = [1u32; RUNGS];
+        for (_, wishes, _) in &self.lately {
+            held.iter_mut().zip(wishes).for_each(|(held, wish)| *held = (*held).max(*wish));
+        }
+        let keep = seen.keep;
+        let late = held.map(|replicas| asked.late_of(seen.load, f64::from(replicas)));
+        for rung in 0..RUNGS {
+            self.replicas[rung] = self.replicas[rung] * keep + f64::from(held[rung]);
+            self.late[rung] = self.late[rung] * keep + late[rung];
+        }
+        let rung = self.lately.back().map_or(FIRST, |wish| wish.2);
+        self.load = self.load * keep + seen.load;
+        self.reference = self.reference * keep + seen.reference;
+        self.real_late = self.real_late * keep + seen.late_ratio * seen.load;
+        self.shadow_late = self.shadow_late * keep + late[rung];
+        self.real_replicas = self.real_replicas * keep + seen.replicas;
+        self.shadow_replicas = self.shadow_replicas * keep + f64::from(held[rung]);
+    }
+
+    /// The price that spends its share of the budget and no more than the reference costs.
+    pub(super) fn price(&mut self, allowed: f64, seen: &Seen) -> f64 {
+        let aim = SPENT * allowed;
+        let (load, reference) = (seen.load.max(1e-9), seen.reference.max(1.0));
+        let check = CHECK_SAMPLES * aim * load;
+        let more_late = ((self.real_late + check) / (self.shadow_late + check))
+            .clamp(LATE_CORRECTION.0, LATE_CORRECTION.1);
+        let check = CHECK_SAMPLES * reference;
+        let dearer = ((self.real_replicas + check) / (self.shadow_replicas + check))
+            .clamp(COST_CORRECTION.0, COST_CORRECTION.1);
+        let ratios = |rung: usize| {
+            let away = rung as f64 - FIRST as f64;
+            let prior_late = PRIOR_SAMPLES * load * aim * (-away * OCTAVES).exp2();
+            let prior_cost = PRIOR_SAMPLES * reference * (0.97 + 0.02 * away);
+            let late = (more_late * self.late[rung] + prior_late) / (self.load + PRIOR_SAMPLES * load);
+            let cost =
+                (dearer * self.replicas[rung] + prior_cost) / (self.reference + PRIOR_SAMPLES * reference);
+            (late.max(1e-12), cost)
+        };
+        let mut before = ratios(0);
+        let (mut found, mut rung) = (price_of(RUNGS - 1), RUNGS - 1);
+        for next in 0..RUNGS {
+            let now = ratios(next);
+            let cheaper = price_of(next.saturating_sub(1)).ln();
+            let step = price_of(next).ln() - cheaper;
+            let enough = if next == 0 { 0.0 } else { share((before.0 / aim).ln(), (before.0 / now.0).ln()) };
+            if next > 0 && now.1 > 1.0 {
+                let paid = share(1.0 - before.1, now.1 - before.1);
+                let part = if now.0 <= aim { paid.min(enough) } else { paid };
+                (found, rung) = ((cheaper + step * part).exp(), next - 1);
+                break;
+            }
+            if now.0 <= aim {
+                (found, rung) = ((cheaper + step * enough).exp(), next);
+                break;
+            }
+            before = now;
+        }
+        self.rung = Some(rung);
+        found
+    }
+}
+
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 1e-9 { (part / whole).clamp(0.0, 1.0) } else { 1.0 }
+}

@@ -25,6 +25,7 @@ pub(crate) use signal::Signal;
 
 use crate::detect::residual::Learned;
 use crate::learn::Settings;
+use crate::slo::{AlertChange, ClosedSpan};
 use crate::symptom::Transition;
 use resource::Moment;
 use slots::Slots;
@@ -118,6 +119,8 @@ pub struct Judged {
     pub refused: BTreeMap<Refusal, u32>,
     /// What happened to symptoms.
     pub transitions: Vec<(SymptomKind, Transition)>,
+    /// Closed spans and alerts of objectives.
+    pub budgets: Vec<(ResourceId, Vec<ClosedSpan>, Vec<AlertChange>)>,
     /// The stream's handles are no longer all known here: only a new stream introduces them again.
     pub outdated: bool,
 }
@@ -200,6 +203,7 @@ impl Shard {
             let (assessment, transitions) = resource.assess(moment, &self.settings, ids);
             judged.assessments.push(assessment);
             judged.transitions.extend(transitions);
+            judged.budgets.extend(resource.take_budget());
             self.changed.insert(place as usize / BLOCK_SIGNALS);
         }
         self.evict(now);
@@ -350,6 +354,7 @@ impl Shard {
         let (assessment, transitions) = resource.assess(moment, settings, ids);
         judged.assessments.push(assessment);
         judged.transitions.extend(transitions);
+        judged.budgets.extend(resource.take_budget());
         self.changed.insert(place as usize / BLOCK_SIGNALS);
     }
 

@@ -1,6 +1,7 @@
 //! Starts Analyze: the port, what it follows in Knowledge, and the tasks that record, save and let silence speak.
 
 pub mod board;
+mod budgets;
 pub mod core;
 mod follow;
 mod recorder;
@@ -14,9 +15,11 @@ use chassis::grpc::{BindError, ChannelError, ServeError, channel};
 use chassis::{Backoff, Context, GrpcServer, Health, Invalid, OnFailure, Validate};
 use proto::client::{Knowledge, MESSAGE_LIMIT_BYTES};
 use proto::wire::analyze_server::AnalyzeServer;
+use proto::wire::objectives_client::ObjectivesClient;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tonic::service::Routes;
+use tonic::transport::Channel;
 
 use crate::config::Config;
 use crate::grpc::AnalyzeRpc;
@@ -71,7 +74,8 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
     config.validate().map_err(StartError::Config)?;
     let server = GrpcServer::bind(&config.server).await.map_err(StartError::Bind)?;
     let addr = server.local_addr();
-    let knowledge = Knowledge::new(channel(&config.knowledge).map_err(StartError::Channel)?);
+    let to_knowledge = channel(&config.knowledge).map_err(StartError::Channel)?;
+    let knowledge = Knowledge::new(to_knowledge.clone());
     let metrics = Metrics::register(&ctx.metrics).map_err(StartError::Metrics)?;
     let core = Arc::new(Core::new(config.settings(), metrics, &ctx));
 
@@ -84,6 +88,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
 
     let restored = watch::Sender::new(false);
     spawn_recorder(&ctx, &core, &knowledge, restored.subscribe());
+    spawn_budgets(&ctx, &core, ObjectivesClient::new(to_knowledge));
     saver::spawn(&ctx, core.clone(), knowledge.clone(), config.snapshot_interval, restored.subscribe());
     spawn_follow(&ctx, &core, knowledge, restored);
     spawn_expiry(&ctx, core);
@@ -108,6 +113,15 @@ fn spawn_recorder(ctx: &Context, core: &Arc<Core>, knowledge: &Knowledge, restor
             restored.wait_for(|restored| *restored).await?;
             Ok(core.recorder.run(&knowledge, |sent, stored| core.recorded(sent, stored)).await?)
         }
+    });
+}
+
+/// Budgets are history: they wait for nobody, and nobody waits for them.
+fn spawn_budgets(ctx: &Context, core: &Arc<Core>, client: ObjectivesClient<Channel>) {
+    let core = core.clone();
+    ctx.tasks.spawn_loop("analyze-budgets", RECONNECT, move || {
+        let (core, client) = (core.clone(), client.clone());
+        async move { Ok(core.budgets.run(client).await?) }
     });
 }
 

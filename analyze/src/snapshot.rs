@@ -11,7 +11,7 @@ use codec::{Reader, Writer};
 pub use codec::Damaged;
 
 /// The format of the bodies written here.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Signals and resources of one body, at most: a body that claims more is damaged.
 const COUNT_MAX: u32 = 4_096;
 

@@ -122,7 +122,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 90s or 2m"))
 }
 
@@ -204,6 +204,11 @@ pub enum Command {
     /// Reviews who acts.
     #[command(subcommand)]
     Actuators(Actuators),
+    /// Objectives: OpenSLO in and out, budgets, reports, rules for Prometheus.
+    #[command(subcommand)]
+    Slo(crate::cli_slo::Slo),
+    /// How ready everything is, gate by gate; exit code 2 below the level asked for.
+    Readiness(crate::cli_slo::ReadinessArgs),
     /// Stops all acting, at once; works with the database gone.
     Pause(Reason),
     /// Lets it act again.
@@ -534,6 +539,10 @@ mod tests {
             "homeostat thresholds pin service:a/b#load --lower -1 --upper 2.5",
             "homeostat directives undo 0192d3a4-0000-7000-8000-000000000000 --reason x",
             "homeostat pause --reason drill",
+            "homeostat slo import FILE",
+            "homeostat slo list --output json",
+            "homeostat slo rules FILE",
+            "homeostat readiness --at-least near-production",
             "homeostat detect a.csv b.csv --out DIR --html --jobs 2",
             "homeostat detect --multi FILE --out DIR",
             "homeostat forecast CSV --horizon 30m --step 1m --quantiles 0.1,0.5,0.9",

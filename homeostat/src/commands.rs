@@ -7,8 +7,11 @@ pub mod faults;
 pub mod forecast;
 pub mod offline;
 pub mod pause;
+pub mod readiness;
 pub mod score;
 pub mod services;
+pub mod slo;
+pub mod slo_history;
 pub mod staging;
 pub mod status;
 pub mod thresholds;
@@ -52,6 +55,11 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Actuators(Actuators::List(output)) => {
             ask(&global, |clients| status::actuators(clients, output.output))
         }
+        Command::Slo(command) => match slo::offline(&command) {
+            Some(result) => offline::run(|| result),
+            None => ask(&global, |clients| slo::run(clients, command)),
+        },
+        Command::Readiness(args) => ask(&global, |clients| readiness::readiness(clients, args)),
         Command::Pause(reason) => ask(&global, |clients| pause::pause(clients, reason)),
         Command::Resume(reason) => ask(&global, |clients| pause::resume(clients, reason)),
     }

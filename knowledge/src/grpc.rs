@@ -3,6 +3,7 @@
 mod declared;
 mod directives;
 mod leases;
+mod objectives;
 mod outcomes;
 mod snapshots;
 mod status;
@@ -21,6 +22,8 @@ use proto::{
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
+
+pub(crate) use objectives::ObjectivesRpc;
 
 use crate::hub::watch::Feed;
 use crate::store;

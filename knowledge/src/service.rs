@@ -11,6 +11,7 @@ use std::time::Duration;
 use chassis::grpc::{DRAIN_DEADLINE, MESSAGE_LIMIT_BYTES};
 use chassis::{Context, GrpcServer, Health, Invalid, OnFailure, Stopper, Validate};
 use proto::wire::knowledge_server::KnowledgeServer;
+use proto::wire::objectives_server::ObjectivesServer;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::mpsc;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::embedded::{Embedded, EmbeddedConfig, EmbeddedError};
-use crate::grpc::Service;
+use crate::grpc::{ObjectivesRpc, Service};
 use crate::hub::Hub;
 use crate::hub::watch::Feed;
 use crate::metrics::Metrics;
@@ -32,6 +33,8 @@ use tail::Tail;
 
 /// The service's full name on the wire.
 const NAME: &str = "homeostat.v1.Knowledge";
+/// The service of objectives beside it.
+const OBJECTIVES: &str = "homeostat.v1.Objectives";
 /// How long a caller waits for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections of the lanes: one each.
@@ -91,13 +94,17 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
     let private_database_url = private.as_ref().map(Embedded::url);
     match Parts::prepare(&config, &ctx, options).await {
         Ok(parts) => {
+            let objectives = ObjectivesRpc { pool: parts.store.pool.clone(), clock: ctx.clock.clone() };
             let (service, tail) = parts.spawn(&config, &ctx, private);
             let service = KnowledgeServer::new(service)
                 .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
                 .max_encoding_message_size(MESSAGE_LIMIT_BYTES);
-            let routes = tonic::service::Routes::new(service);
+            let objectives = ObjectivesServer::new(objectives)
+                .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
+                .max_encoding_message_size(MESSAGE_LIMIT_BYTES);
+            let routes = tonic::service::Routes::new(service).add_service(objectives);
             let health = server
-                .serve(&ctx, "knowledge", routes, proto::DESCRIPTORS, &[NAME])
+                .serve(&ctx, "knowledge", routes, proto::DESCRIPTORS, &[NAME, OBJECTIVES])
                 .inspect_err(|_| ctx.stopper.stop())?;
             health.set_all_serving(true);
             tail.spawn(&ctx, health.clone());

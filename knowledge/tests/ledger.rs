@@ -11,6 +11,7 @@ mod ledger {
     mod directives;
     mod feedback;
     mod migrations;
+    mod objectives;
     mod retention;
     mod thresholds;
     mod watch;

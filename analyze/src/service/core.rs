@@ -8,6 +8,7 @@ use proto::model::{LearnedSignal, ResourceId, SHARDS, SampleBatch, Shard as Shar
 use proto::wire::Snapshot;
 
 use super::board::Board;
+use super::budgets::Budgets;
 use super::recorder::Recorder;
 use crate::engine::{Dictionary, Judged, Promise, Shard};
 use crate::learn::Settings;
@@ -22,6 +23,8 @@ pub struct Core {
     pub board: Arc<Board>,
     /// Where versions wait for Knowledge.
     pub recorder: Recorder,
+    /// Where what happened to budgets waits for Knowledge.
+    pub(super) budgets: Budgets,
     /// Our own telemetry.
     pub metrics: Metrics,
     clock: SharedClock,
@@ -55,6 +58,7 @@ impl Core {
             shards: (0..SHARDS).map(owned).collect(),
             board: Arc::default(),
             recorder: Recorder::new(metrics.clone()),
+            budgets: Budgets::default(),
             metrics,
             clock: ctx.clock.clone(),
         }
@@ -184,6 +188,9 @@ impl Core {
     fn publish(&self, mut judged: Judged) {
         self.metrics.count(&judged);
         self.recorder.push(std::mem::take(&mut judged.thresholds));
+        for (resource, spans, changes) in std::mem::take(&mut judged.budgets) {
+            self.budgets.push(&resource, spans, changes);
+        }
         self.board.post(judged.assessments);
     }
 

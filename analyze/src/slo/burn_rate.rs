@@ -1,11 +1,14 @@
-//! Tracks one objective: a short and a long window for the burn rate, the whole window for the budget.
+//! Tracks one objective: the events of its whole window for the budget and the long burn rate, a few ticks for the short one,
+//! and its alerts.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use proto::model::{Objective, ObjectiveStanding, ObjectiveState};
 
+use super::alert::{AlertChange, Alerting, Urgency, workbook_rules};
 use super::budget::Window;
+use super::events::{EventHistory, Sums};
 use super::indicator::Tick;
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
@@ -15,14 +18,24 @@ const SHORT_TICKS: u32 = 5;
 const LONG_SHARE: u32 = 672;
 /// but no fewer ticks than these.
 const LONG_TICKS_MIN: u32 = 60;
-/// Buckets of the long window.
-const LONG_BUCKETS: usize = 60;
-/// Buckets of the budget's window: the oldest leave it in steps of 0.4 %, and it takes 8 KiB.
-const BUDGET_BUCKETS: usize = 256;
 /// A short burn this fast counts as burning before the long window shows it.
 const BURNING_SHORT: f64 = 10.0;
-/// Time between ticks that is not yet a gap, in intervals.
-const GAP_INTERVALS: f64 = 2.0;
+/// Time between ticks that is not yet a gap, in intervals: Monitor bridges as many when a scrape is lost, and its rates then
+/// speak of all the time since the last one.
+const GAP_INTERVALS: f64 = 3.5;
+/// Closed spans and alerts that wait to be recorded; the shell takes them at each tick.
+const WAITING_MAX: usize = 1_024;
+
+/// What happened in a closed span of time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClosedSpan {
+    /// Its begin.
+    pub from: Timestamp,
+    /// How long.
+    pub width: Duration,
+    /// What happened.
+    pub sums: Sums,
+}
 
 /// Tracks one objective over time.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,11 +44,15 @@ pub struct Tracker {
     span: Duration,
     interval: Duration,
     short: Window,
-    long: Window,
-    budget: Window,
+    history: EventHistory,
+    alerting: Alerting,
+    first_at: Option<Timestamp>,
     last_at: Option<Timestamp>,
     last: Tick,
     good_ratio: Option<f64>,
+    /// Up to where closed spans were given out.
+    told_upto: Option<Timestamp>,
+    changes: Vec<AlertChange>,
 }
 
 impl Tracker {
@@ -43,19 +60,33 @@ impl Tracker {
     #[must_use]
     pub fn new(objective: &Objective, interval: Duration) -> Self {
         let Objective { target_ratio, window, latency_bound: _ } = *objective;
-        let (short, long) = burn_windows(window, interval);
-        let budget = Window::new(window, BUDGET_BUCKETS);
-        let (last_at, last, good_ratio) = (None, Tick::Unknown, None);
-        Self { target_ratio, span: window, interval, short, long, budget, last_at, last, good_ratio }
+        let allowed = 1.0 - target_ratio;
+        Self {
+            target_ratio,
+            span: window,
+            interval,
+            short: short_window(interval),
+            history: EventHistory::new(window, allowed),
+            alerting: Alerting::new(workbook_rules(window, interval * SHORT_TICKS), allowed),
+            first_at: None,
+            last_at: None,
+            last: Tick::Unknown,
+            good_ratio: None,
+            told_upto: None,
+            changes: Vec::new(),
+        }
     }
 
-    /// Whether it tracks this objective; another target is judged on the same events, another window starts over.
+    /// Whether it tracks this objective; another target or window is judged on the same events, as far back as they are known.
     pub fn follow(&mut self, objective: &Objective) {
-        if self.span == objective.window {
-            self.target_ratio = objective.target_ratio;
-        } else {
-            *self = Self::new(objective, self.interval);
+        let Objective { target_ratio, window, latency_bound: _ } = *objective;
+        if self.span == window && self.target_ratio == target_ratio {
+            return;
         }
+        let fresh = Self::new(objective, self.interval);
+        self.history = self.history.reshaped(window, fresh.allowed_ratio());
+        self.alerting = fresh.alerting;
+        (self.span, self.target_ratio) = (window, target_ratio);
     }
 
     /// Share of events that may be bad.
@@ -64,21 +95,29 @@ impl Tracker {
         1.0 - self.target_ratio
     }
 
-    /// Takes in one tick of `interval`.
+    /// Takes in one tick of `interval`. What a tick says of events is a rate, so after a lost scrape it speaks of all the time
+    /// since the last one; after a longer gap only of its own interval, and the rest is unknown.
     pub fn observe(&mut self, at: Timestamp, tick: Tick, interval: Duration) {
         if interval != self.interval {
             self.interval = interval;
-            (self.short, self.long) = burn_windows(self.span, interval);
+            self.short = short_window(interval);
         }
         let since = self
             .last_at
-            .map_or(Duration::ZERO, |last| Duration::try_from(at.duration_since(last)).unwrap_or_default());
+            .map_or(interval, |last| Duration::try_from(at.duration_since(last)).unwrap_or_default());
         let is_gap = since > interval.mul_f64(GAP_INTERVALS);
+        let covers = if is_gap || self.last == Tick::Unknown { interval } else { since };
         let gap = if is_gap { since.saturating_sub(interval).min(self.span) } else { Duration::ZERO };
-        for window in [&mut self.short, &mut self.long, &mut self.budget] {
-            window.add(at, tick, interval, gap);
+        self.short.add(at, tick, interval, gap);
+        let from = at.checked_sub(covers).unwrap_or(at);
+        if let Tick::Known { total, bad } = tick {
+            let scale = covers.as_secs_f64() / interval.as_secs_f64().max(f64::MIN_POSITIVE);
+            self.history.add(from, at, total * scale, bad * scale);
         }
-        self.last_at = Some(at);
+        self.changes.extend(self.alerting.observe(at, tick, &self.history));
+        self.changes.truncate(WAITING_MAX);
+        self.first_at = self.first_at.or(at.checked_sub(interval).ok());
+        self.last_at = Some(self.last_at.map_or(at, |last| last.max(at)));
         self.last = tick;
         self.good_ratio = tick.good_ratio().or(self.good_ratio).filter(|_| tick != Tick::Unknown);
     }
@@ -96,14 +135,46 @@ impl Tracker {
         self.short.sums().bad_ratio().map(|ratio| ratio / self.allowed_ratio())
     }
 
+    /// The most urgent alert that is open.
+    #[must_use]
+    pub fn alert(&self) -> Option<Urgency> {
+        self.alerting.firing()
+    }
+
+    /// Alerts that opened and closed since the last call.
+    pub fn take_changes(&mut self) -> Vec<AlertChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Spans that closed since the last call, oldest first. Events may come a gap late, so a span is given out when the next one
+    /// has closed too; it is told again when that proves too early.
+    pub fn take_closed(&mut self) -> Vec<ClosedSpan> {
+        let Some(last) = self.last_at else { return Vec::new() };
+        let width = self.history.bucket_width();
+        let begin = self.told_upto.or(self.history.began()).unwrap_or(last);
+        // The begin of the first bucket lies before its first event.
+        let begin = if self.told_upto.is_none() { begin.checked_sub(width).unwrap_or(begin) } else { begin };
+        let end = last.checked_sub(width).unwrap_or(last);
+        let spans: Vec<_> =
+            self.history.buckets(begin, end).map(|(from, sums)| ClosedSpan { from, width, sums }).collect();
+        if let Some(newest) = spans.last() {
+            self.told_upto = newest.from.checked_add(width).ok();
+        }
+        spans
+    }
+
     /// How the objective stands.
     #[must_use]
     pub fn state(&self) -> ObjectiveState {
         let allowed = self.allowed_ratio();
-        let (short, sums) = (self.burn_rate_short(), self.budget.sums());
-        let long = self.long.sums().bad_ratio().map(|ratio| ratio / allowed);
+        let short = self.burn_rate_short();
+        let now = self.last_at.unwrap_or(Timestamp::UNIX_EPOCH);
+        let sums = self.history.window(now, self.span);
+        let long = self.history.window(now, long_window(self.span, self.interval));
+        let long = long.bad_ratio().map(|ratio| ratio / allowed);
         let remaining = sums.bad_ratio().map(|ratio| 1.0 - ratio / allowed);
-        let seen_s = sums.known_s + sums.unknown_s;
+        let seen_s = self.first_at.map_or(0.0, |first| now.duration_since(first).as_secs_f64());
+        let seen_s = seen_s.min(self.span.as_secs_f64());
         let standing = match (self.last, remaining) {
             (Tick::Unknown, _) | (_, None) => ObjectiveStanding::Unknown,
             (_, Some(remaining)) if remaining <= 0.0 => ObjectiveStanding::Exhausted,
@@ -120,14 +191,21 @@ impl Tracker {
             burn_rate_long: long,
             budget_remaining_ratio: remaining,
             total_events: sums.total,
-            unknown_time_ratio: if seen_s > 0.0 { (sums.unknown_s / seen_s).clamp(0.0, 1.0) } else { 1.0 },
+            unknown_time_ratio: if seen_s > 0.0 {
+                (1.0 - sums.known_s / seen_s).clamp(0.0, 1.0)
+            } else {
+                1.0
+            },
         }
     }
 }
 
-fn burn_windows(span: Duration, interval: Duration) -> (Window, Window) {
-    let long = (span / LONG_SHARE).max(interval * LONG_TICKS_MIN);
-    (Window::new(interval * SHORT_TICKS, SHORT_TICKS as usize), Window::new(long, LONG_BUCKETS))
+fn short_window(interval: Duration) -> Window {
+    Window::new(interval * SHORT_TICKS, SHORT_TICKS as usize)
+}
+
+fn long_window(span: Duration, interval: Duration) -> Duration {
+    (span / LONG_SHARE).max(interval * LONG_TICKS_MIN)
 }
 
 impl Stored for Duration {
@@ -160,23 +238,28 @@ impl Stored for Tick {
 
 impl Stored for Tracker {
     fn save(&self, writer: &mut Writer) {
-        let Self { target_ratio, span, interval, short, long, budget, last_at, last, good_ratio } = self;
-        writer.put(target_ratio).put(span).put(interval).put(short).put(long).put(budget);
-        writer.put(last_at).put(last).put(good_ratio);
+        let Self { target_ratio, span, interval, short, history, alerting, .. } = self;
+        writer.put(target_ratio).put(span).put(interval).put(short).put(history);
+        alerting.save(writer);
+        writer
+            .put(&self.first_at)
+            .put(&self.last_at)
+            .put(&self.last)
+            .put(&self.good_ratio)
+            .put(&self.told_upto);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
-        Ok(Self {
-            target_ratio: reader.get()?,
-            span: reader.get()?,
-            interval: reader.get()?,
-            short: reader.get()?,
-            long: reader.get()?,
-            budget: reader.get()?,
-            last_at: reader.get()?,
-            last: reader.get()?,
-            good_ratio: reader.get()?,
-        })
+        let (target_ratio, window, interval) = (reader.get()?, reader.get()?, reader.get()?);
+        let objective = Objective { target_ratio, latency_bound: None, window };
+        let damaged = reader.damaged();
+        objective.validate().map_err(|_| damaged)?;
+        let mut tracker = Self::new(&objective, interval);
+        (tracker.short, tracker.history) = (reader.get()?, reader.get()?);
+        tracker.alerting.restore(reader)?;
+        (tracker.first_at, tracker.last_at, tracker.last) = (reader.get()?, reader.get()?, reader.get()?);
+        (tracker.good_ratio, tracker.told_upto) = (reader.get()?, reader.get()?);
+        Ok(tracker)
     }
 }
 
@@ -238,5 +321,57 @@ mod tests {
             window: Duration::from_secs(3_600),
         });
         assert_eq!(tracker.state().standing, ObjectiveStanding::Met);
+    }
+
+    #[test]
+    fn a_lost_scrape_loses_no_event_of_the_budget() {
+        let mut tracker = tracker();
+        for second in [0, 1, 2, 4, 5, 8, 9] {
+            tracker.observe(at(second), Tick::Known { total: 100.0, bad: 1.0 }, SECOND);
+        }
+        let state = tracker.state();
+        assert!((state.total_events - 1_000.0).abs() < 1e-6, "{state:?}");
+        assert_eq!(state.unknown_time_ratio, 0.0);
+    }
+
+    #[test]
+    fn another_window_keeps_the_events() {
+        let mut tracker = tracker();
+        (0..300).for_each(|s| tracker.observe(at(s), Tick::Known { total: 10.0, bad: 0.0 }, SECOND));
+        let objective =
+            Objective { target_ratio: 0.99, latency_bound: None, window: Duration::from_secs(7 * 86_400) };
+        tracker.follow(&objective);
+        assert!((tracker.state().total_events - 3_000.0).abs() < 1e-6, "{:?}", tracker.state());
+    }
+
+    #[test]
+    fn closed_spans_are_given_out_once_and_add_up() {
+        let mut tracker = tracker();
+        let mut spans = Vec::new();
+        for second in 0..1_000 {
+            tracker.observe(at(second), Tick::Known { total: 10.0, bad: 1.0 }, SECOND);
+            spans.extend(tracker.take_closed());
+        }
+        let total: f64 = spans.iter().map(|span| span.sums.total).sum();
+        assert!((8_000.0..10_000.0).contains(&total), "{total}");
+        assert!(
+            spans.windows(2).all(|pair| pair[0].from.checked_add(pair[0].width).unwrap() == pair[1].from)
+        );
+    }
+
+    #[test]
+    fn a_snapshot_goes_on_as_if_nothing_had_been() {
+        let mut tracker = tracker();
+        (0..100).for_each(|s| tracker.observe(at(s), Tick::Known { total: 100.0, bad: 50.0 }, SECOND));
+        assert_eq!(tracker.alert(), Some(Urgency::Page));
+        tracker.take_changes();
+        let mut writer = Writer::default();
+        writer.put(&tracker);
+        let bytes = writer.into_bytes();
+        let mut back: Tracker = Reader::new(&bytes).get().unwrap();
+        for tracker in [&mut tracker, &mut back] {
+            tracker.observe(at(100), Tick::Known { total: 100.0, bad: 0.0 }, SECOND);
+        }
+        assert_eq!((back.state(), back.alert()), (tracker.state(), tracker.alert()));
     }
 }

@@ -82,6 +82,8 @@ pub struct EventHistory {
     coarse: VecDeque<Coarse>,
     parts: BTreeMap<i64, Box<[Sums]>>,
     began_ms: Option<i64>,
+    /// End of the newest events: the part that holds it is filled only so far.
+    end_ms: i64,
 }
 
 impl EventHistory {
@@ -96,7 +98,38 @@ impl EventHistory {
         let keep =
             usize::try_from(span.as_millis().div_ceil(coarse_ms)).unwrap_or(usize::MAX).saturating_add(2);
         let (coarse, parts) = (VecDeque::new(), BTreeMap::new());
-        Self { fine_ms, keep, allowed, first: 0, coarse, parts, began_ms: None }
+        Self { fine_ms, keep, allowed, first: 0, coarse, parts, began_ms: None, end_ms: i64::MIN }
+    }
+
+    /// The same events for windows of another length or another share that may be bad; what it does not reach back to is left
+    /// out, and what was evened out stays so.
+    #[must_use]
+    pub fn reshaped(&self, span: Duration, allowed: f64) -> Self {
+        let mut other = Self::new(span, allowed);
+        for (index, bucket) in self.coarse.iter().enumerate() {
+            let number = self.first + index as i64;
+            let start = number * self.coarse_ms();
+            match self.parts.get(&number) {
+                None => other.add_known(start, start + self.coarse_ms(), bucket.own),
+                Some(parts) => {
+                    for (part, sums) in parts.iter().enumerate() {
+                        let from = start + part as i64 * self.fine_ms;
+                        other.add_known(from, from + self.fine_ms, *sums);
+                    }
+                }
+            }
+        }
+        (other.began_ms, other.end_ms) = (self.began_ms, self.end_ms);
+        other
+    }
+
+    /// Adds what is known to have happened somewhere in a span, of which only so many seconds are known.
+    fn add_known(&mut self, from: i64, to: i64, sums: Sums) {
+        let known_ms = ((sums.known_s * 1_000.0).round() as i64).min(to - from);
+        let end = Timestamp::from_millisecond(from + known_ms);
+        if let (Ok(from), Ok(end)) = (Timestamp::from_millisecond(from), end) {
+            self.add(from, end, sums.total, sums.bad);
+        }
     }
 
     /// When the first event or known silence was.
@@ -121,6 +154,7 @@ impl EventHistory {
         let bad = bad.clamp(0.0, total);
         self.advance((to - 1).div_euclid(self.coarse_ms()));
         self.began_ms = Some(self.began_ms.map_or(from, |began| began.min(from)));
+        self.end_ms = self.end_ms.max(to);
         let length = (to - from) as f64;
         let oldest = self.first * self.coarse_ms();
         let mut at = from.max(oldest);
@@ -182,13 +216,17 @@ impl EventHistory {
         let Some(bucket) = self.coarse.get(usize::try_from(index).unwrap_or(usize::MAX)) else {
             return self.coarse.back().map_or_else(Sums::default, |bucket| bucket.before.plus(bucket.own));
         };
+        if ms >= self.end_ms {
+            return self.coarse.back().map_or_else(Sums::default, |bucket| bucket.before.plus(bucket.own));
+        }
         let into = ms.rem_euclid(self.coarse_ms());
         let inside = match self.parts.get(&number) {
             None => bucket.own.share(into as f64 / self.coarse_ms() as f64),
             Some(parts) => {
                 let whole = (into / self.fine_ms) as usize;
                 let begun = parts.get(whole).copied().unwrap_or_default();
-                let begun = begun.share((into % self.fine_ms) as f64 / self.fine_ms as f64);
+                let part_ms = self.fine_ms.min(self.end_ms - ms.div_euclid(self.fine_ms) * self.fine_ms);
+                let begun = begun.share((into % self.fine_ms) as f64 / part_ms as f64);
                 parts.iter().take(whole).fold(begun, |sum, part| sum.plus(*part))
             }
         };
@@ -309,8 +347,8 @@ impl Stored for Sums {
 
 impl Stored for EventHistory {
     fn save(&self, writer: &mut Writer) {
-        let Self { fine_ms, keep, allowed, first, coarse, parts, began_ms } = self;
-        writer.put(fine_ms).put(&(*keep as u64)).put(allowed).put(first).put(began_ms);
+        let Self { fine_ms, keep, allowed, first, coarse, parts, began_ms, end_ms } = self;
+        writer.put(fine_ms).put(&(*keep as u64)).put(allowed).put(first).put(began_ms).put(end_ms);
         writer.put(&coarse.front().map_or_else(Sums::default, |bucket| bucket.before));
         writer.list(&coarse.iter().map(|bucket| bucket.own).collect::<Vec<_>>());
         writer.list(&parts.keys().copied().collect::<Vec<_>>());
@@ -320,7 +358,7 @@ impl Stored for EventHistory {
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         let (fine_ms, keep, allowed, first) =
             (reader.get()?, reader.get::<u64>()?, reader.get()?, reader.get()?);
-        let (began_ms, mut before) = (reader.get()?, reader.get::<Sums>()?);
+        let (began_ms, end_ms, mut before) = (reader.get()?, reader.get()?, reader.get::<Sums>()?);
         if !FINE_MS.contains(&fine_ms) {
             return Err(reader.damaged());
         }
@@ -339,7 +377,7 @@ impl Stored for EventHistory {
             parts.insert(number, list.into_boxed_slice());
         }
         let keep = usize::try_from(keep).map_err(|_| reader.damaged())?;
-        Ok(Self { fine_ms, keep, allowed, first, coarse, parts, began_ms })
+        Ok(Self { fine_ms, keep, allowed, first, coarse, parts, began_ms, end_ms })
     }
 }
 

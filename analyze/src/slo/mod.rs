@@ -3,16 +3,25 @@
 pub mod alert;
 pub mod budget;
 pub mod burn_rate;
+pub mod compliance;
+pub mod composite;
 pub mod counter;
 pub mod events;
+pub mod exhaustion;
+pub mod gates;
 pub mod indicator;
+pub mod lint;
+pub mod measure;
+pub mod objective;
 pub mod period;
+pub mod policy;
+pub mod rules;
 pub mod simulate;
 pub mod slices;
 
 pub use alert::{AlertChange, Alerting, BurnRule, Urgency, workbook_rules};
 pub use budget::Window;
-pub use burn_rate::Tracker;
+pub use burn_rate::{ClosedSpan, Tracker};
 pub use counter::{Counter, Growth, Reading};
 pub use events::{EventHistory, Sums};
 pub use indicator::Tick;

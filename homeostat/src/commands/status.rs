@@ -81,7 +81,13 @@ pub async fn status(clients: Clients, format: Format) -> anyhow::Result<u8> {
     Ok(if healthy { exit::DONE } else { exit::NEGATIVE })
 }
 
-async fn gather(clients: &Clients) -> anyhow::Result<Status> {
+/// Whether each of the five services takes calls, and what it says.
+pub(crate) async fn serving(clients: &Clients) -> anyhow::Result<Vec<(&'static str, bool, String)>> {
+    let services = services(clients).await?;
+    Ok(services.into_iter().map(|service| (service.name, service.serving, service.detail)).collect())
+}
+
+async fn services(clients: &Clients) -> anyhow::Result<Vec<ServiceStatus>> {
     let endpoints = &clients.endpoints;
     let mut services = Vec::new();
     for (name, url) in [
@@ -93,6 +99,11 @@ async fn gather(clients: &Clients) -> anyhow::Result<Status> {
     ] {
         services.push(health(clients, name, url).await?);
     }
+    Ok(services)
+}
+
+async fn gather(clients: &Clients) -> anyhow::Result<Status> {
+    let services = services(clients).await?;
     let mut unknown = Vec::new();
     let assessments = known(&mut unknown, "assessments", assessments(clients)).await.unwrap_or_default();
     let mut plan = clients.plan()?;

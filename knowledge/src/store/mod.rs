@@ -8,6 +8,7 @@ mod error;
 pub(crate) mod feedback;
 pub(crate) mod ledger;
 pub(crate) mod migrations;
+pub(crate) mod objective;
 pub(crate) mod outcome;
 pub(crate) mod pause;
 pub(crate) mod record;

@@ -167,10 +167,11 @@ fn played(seed: u64, incidents: Vec<(i64, i64, f64)>) -> Worst {
         if chance.draw().is_multiple_of(6 * 3_600) {
             read = Reading { total: 0.0, bad: 0.0 };
         }
-        if now % 15 == 0 && chance.share() >= 0.05 {
-            if let Some(growth) = counter.read(at(now), read) {
-                history.add(growth.from, growth.to, growth.total, growth.bad);
-            }
+        if now % 15 == 0
+            && chance.share() >= 0.05
+            && let Some(growth) = counter.read(at(now), read)
+        {
+            history.add(growth.from, growth.to, growth.total, growth.bad);
         }
         if now % DAY == 43_200 {
             let mut writer = Writer::default();

@@ -1,0 +1,101 @@
+//! The command line of objectives and readiness.
+
+use crate::cli::{Output, duration};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Files of OpenSLO documents.
+#[derive(Debug, Clone, Args)]
+pub struct Files {
+    /// Files or directories of openslo/v1 documents; - reads standard input.
+    pub files: Vec<PathBuf>,
+}
+
+/// `slo`.
+#[derive(Debug, Subcommand)]
+pub enum Slo {
+    /// Stores OpenSLO documents, all or none.
+    Import {
+        /// Which.
+        #[command(flatten)]
+        files: Files,
+        /// How to print what was imported.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Every objective.
+    List {
+        /// How.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// How each service stands against its objective now.
+    Status {
+        /// How.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// What happened to an objective: spans of its budget, alerts, measures, versions.
+    History {
+        /// The objective, as `slo list` or `slo status` names it.
+        objective: String,
+        /// At most so many spans and events.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// How.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Whether objectives were kept over a time, and each violation with its begin and end.
+    Report {
+        /// Only this one.
+        objective: Option<String>,
+        /// Over which time until now.
+        #[arg(long, default_value = "24h", value_parser = duration)]
+        window: Duration,
+        /// How.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Finds alerts that cannot fire, targets that cannot be reached, windows without data; exit code 2 if any.
+    Lint {
+        /// Which; what is imported when none is given.
+        #[command(flatten)]
+        files: Files,
+        /// How often the sources are asked.
+        #[arg(long, default_value = "60s", value_parser = duration)]
+        scrape: Duration,
+        /// How.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Writes the documents as openslo/v1.
+    Export {
+        /// Which; what is imported when none is given.
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Writes recording and alerting rules for Prometheus.
+    Rules {
+        /// Which; what is imported when none is given.
+        #[command(flatten)]
+        files: Files,
+    },
+}
+
+/// `readiness`.
+#[derive(Debug, Clone, Args)]
+pub struct ReadinessArgs {
+    /// PRODUCTION_READY, NEAR_PRODUCTION, STAGING_READY or DEVELOPMENT; below it the exit code is 2.
+    #[arg(long, default_value = "PRODUCTION_READY", value_parser = level)]
+    pub at_least: analyze::slo::gates::Level,
+    /// How.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+fn level(text: &str) -> Result<analyze::slo::gates::Level, String> {
+    analyze::slo::gates::Level::parse(text)
+        .ok_or_else(|| "PRODUCTION_READY, NEAR_PRODUCTION, STAGING_READY or DEVELOPMENT".to_owned())
+}

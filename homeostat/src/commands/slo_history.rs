@@ -1,0 +1,268 @@
+//! `slo status`, `slo history` and `slo report`: how objectives stand, what happened to them, whether they were kept.
+
+use super::{slo, status};
+use crate::{
+    endpoints::Clients,
+    output::{self, Format, number, table},
+};
+use analyze::slo::compliance::{self, Report, Span};
+use anyhow::Context as _;
+use chassis::{Clock as _, exit};
+use jiff::Timestamp;
+use proto::{
+    model::{ObjectiveStanding, ObjectiveState},
+    wire,
+};
+use serde::Serialize;
+use std::time::Duration;
+
+/// One service's objective now.
+#[derive(Debug, Clone, Serialize)]
+struct Now {
+    objective: String,
+    #[serde(flatten)]
+    state: ObjectiveState,
+}
+
+async fn states(clients: &Clients) -> anyhow::Result<Vec<Now>> {
+    let assessments = status::assessments(clients).await?;
+    let one = |(resource, assessment): (String, proto::model::Assessment)| {
+        Some(Now { objective: resource, state: assessment.objective? })
+    };
+    Ok(assessments.into_iter().filter_map(one).collect())
+}
+
+/// `slo status`: exit code 2 when a budget is used up or burning.
+pub(super) async fn status(clients: &Clients, format: Format) -> anyhow::Result<u8> {
+    let now = states(clients).await?;
+    output::print(format, &now, |now| {
+        let lines = now.iter().map(|one| {
+            let state = &one.state;
+            [
+                one.objective.clone(),
+                state.standing.to_string(),
+                percent(Some(state.target_ratio)),
+                percent(state.budget_remaining_ratio),
+                number(state.burn_rate_short),
+                number(state.burn_rate_long),
+                number(Some(state.total_events)),
+                percent(Some(state.unknown_time_ratio)),
+            ]
+        });
+        table(
+            ["OBJECTIVE", "STANDING", "TARGET", "BUDGET LEFT", "BURN", "LONG", "EVENTS", "UNKNOWN TIME"],
+            lines,
+        )
+    })?;
+    let is_bad =
+        |one: &Now| matches!(one.state.standing, ObjectiveStanding::Burning | ObjectiveStanding::Exhausted);
+    Ok(if now.iter().any(is_bad) { exit::NEGATIVE } else { exit::DONE })
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "unknown".to_owned(), |share| format!("{} %", number(Some(share * 100.0))))
+}
+
+/// Everything that happened to one objective.
+#[derive(Debug, Serialize)]
+struct Story {
+    objective: String,
+    spans: Vec<SpanRow>,
+    events: Vec<EventRow>,
+    versions: Vec<VersionRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct SpanRow {
+    from: String,
+    width_s: f64,
+    total: f64,
+    bad: f64,
+    good_ratio: Option<f64>,
+    known_ratio: f64,
+    incomplete: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct EventRow {
+    at: String,
+    kind: String,
+    text: String,
+    actor: String,
+}
+
+#[derive(Debug, Serialize)]
+struct VersionRow {
+    version: u64,
+    at: String,
+}
+
+fn time(unix_ms: i64) -> String {
+    Timestamp::from_millisecond(unix_ms).map_or_else(|_| unix_ms.to_string(), |at| at.to_string())
+}
+
+async fn spans(
+    clients: &Clients,
+    objective: &str,
+    from_unix_ms: i64,
+) -> anyhow::Result<Vec<wire::BudgetSpan>> {
+    let request = wire::BudgetHistoryRequest {
+        objective: objective.to_owned(),
+        from_unix_ms,
+        to_unix_ms: now().as_millisecond(),
+        limit: 0,
+        replaced: false,
+    };
+    Ok(slo::client(clients)?.budget_history(request).await?.into_inner().spans)
+}
+
+fn now() -> Timestamp {
+    chassis::SystemClock.now()
+}
+
+/// `slo history OBJECTIVE`.
+pub(super) async fn history(
+    clients: &Clients,
+    objective: &str,
+    limit: u32,
+    format: Format,
+) -> anyhow::Result<u8> {
+    let mut spans = spans(clients, objective, 0).await?;
+    spans.drain(..spans.len().saturating_sub(limit as usize));
+    let mut client = slo::client(clients)?;
+    let request = wire::ListObjectiveEventsRequest { objective: objective.to_owned(), limit };
+    let events = client.list_objective_events(request).await?.into_inner().events;
+    let name =
+        objective.rsplit('/').next().unwrap_or(objective).split('#').next().unwrap_or_default().to_owned();
+    let request = wire::ListObjectivesRequest { kind: "SLO".to_owned(), name, versions: true };
+    let versions = client.list_objectives(request).await?.into_inner().documents;
+    let span = |span: wire::BudgetSpan| SpanRow {
+        from: time(span.from_unix_ms),
+        width_s: span.width_ms as f64 / 1_000.0,
+        total: span.total,
+        bad: span.bad,
+        good_ratio: (span.total > 0.0).then(|| 1.0 - span.bad / span.total),
+        known_ratio: span.known_ms as f64 / span.width_ms.max(1) as f64,
+        incomplete: span.incomplete,
+    };
+    let event = |event: wire::ObjectiveEvent| EventRow {
+        at: time(event.at_unix_ms),
+        kind: event.kind,
+        text: event.text,
+        actor: event.actor,
+    };
+    let version = |document: wire::ObjectiveDocument| VersionRow {
+        version: document.version,
+        at: time(document.applied_at_unix_ms),
+    };
+    let story = Story {
+        objective: objective.to_owned(),
+        spans: spans.into_iter().map(span).collect(),
+        events: events.into_iter().map(event).collect(),
+        versions: versions.into_iter().map(version).collect(),
+    };
+    output::print(format, &story, show_story)?;
+    let nothing = story.spans.is_empty() && story.events.is_empty() && story.versions.is_empty();
+    Ok(if nothing { exit::FAILED } else { exit::DONE })
+}
+
+fn show_story(story: &Story) -> String {
+    let spans = story.spans.iter().map(|span| {
+        [
+            span.from.clone(),
+            format!("{:.0} s", span.width_s),
+            number(Some(span.total)),
+            number(Some(span.bad)),
+            percent(span.good_ratio),
+            percent(Some(span.known_ratio)),
+        ]
+    });
+    let events = story
+        .events
+        .iter()
+        .map(|event| [event.at.clone(), event.kind.clone(), event.text.clone(), event.actor.clone()]);
+    let versions = story.versions.iter().map(|version| [version.version.to_string(), version.at.clone()]);
+    [
+        table(["FROM", "WIDTH", "EVENTS", "BAD", "GOOD", "KNOWN"], spans),
+        table(["AT", "EVENT", "WHAT", "WHO"], events),
+        table(["VERSION", "IMPORTED"], versions),
+    ]
+    .join("\n")
+}
+
+/// One objective's report.
+#[derive(Debug, Serialize)]
+struct Compliance {
+    objective: String,
+    from: Timestamp,
+    to: Timestamp,
+    #[serde(flatten)]
+    report: Report,
+}
+
+/// `slo report [OBJECTIVE]`: exit code 2 when an objective was not kept, also when that is unknown.
+pub(super) async fn report(
+    clients: &Clients,
+    objective: Option<&str>,
+    window: Duration,
+    format: Format,
+) -> anyhow::Result<u8> {
+    let to = now();
+    let from = to.checked_sub(window).context("the window is too long")?;
+    let mut reports = Vec::new();
+    for one in states(clients).await? {
+        if objective.is_some_and(|wanted| wanted != one.objective) {
+            continue;
+        }
+        let spans = spans(clients, &one.objective, from.as_millisecond()).await?;
+        let spans: Vec<Span> = spans.iter().filter_map(span).collect();
+        let report = compliance::report(&spans, from, to, one.state.target_ratio);
+        reports.push(Compliance { objective: one.objective, from, to, report });
+    }
+    output::print(format, &reports, |reports| show_reports(reports))?;
+    let kept = !reports.is_empty() && reports.iter().all(|one| one.report.kept == Some(true));
+    Ok(if kept { exit::DONE } else { exit::NEGATIVE })
+}
+
+fn span(span: &wire::BudgetSpan) -> Option<Span> {
+    Some(Span {
+        from: Timestamp::from_millisecond(span.from_unix_ms).ok()?,
+        width: Duration::from_millis(span.width_ms),
+        total: span.total,
+        bad: span.bad,
+        known: Duration::from_millis(span.known_ms),
+        incomplete: span.incomplete,
+    })
+}
+
+fn show_reports(reports: &[Compliance]) -> String {
+    let lines = reports.iter().map(|one| {
+        let report = &one.report;
+        let kept = match report.kept {
+            Some(true) => "kept",
+            Some(false) => "missed",
+            None => "unknown",
+        };
+        [
+            one.objective.clone(),
+            kept.to_owned(),
+            percent(report.good_ratio),
+            percent(Some(report.target_ratio)),
+            number(Some(report.total)),
+            number(Some(report.bad)),
+            percent(Some(report.known_ratio)),
+            report.violations.len().to_string(),
+        ]
+    });
+    let violations = reports.iter().flat_map(|one| {
+        one.report.violations.iter().map(|violation| {
+            let closed = violation.closed_at.map_or_else(|| "open".to_owned(), |at| at.to_string());
+            [one.objective.clone(), violation.opened_at.to_string(), closed, number(Some(violation.bad))]
+        })
+    });
+    [
+        table(["OBJECTIVE", "", "GOOD", "TARGET", "EVENTS", "BAD", "KNOWN", "VIOLATIONS"], lines),
+        table(["OBJECTIVE", "VIOLATION FROM", "TO", "BAD"], violations),
+    ]
+    .join("\n")
+}

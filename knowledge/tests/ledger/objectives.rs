@@ -1,0 +1,128 @@
+//! Objectives: documents with their versions, spans of budgets with their edits, events once each.
+
+use super::support::{config, database};
+use chassis::{ClientConfig, Context};
+use proto::wire::{self, objectives_client::ObjectivesClient};
+use tonic::transport::Channel;
+
+const SERVICE: &str =
+    "apiVersion: openslo/v1\nkind: Service\nmetadata: { name: shop }\nspec: { description: sells }\n";
+
+/// A running Knowledge, which ends with the test, and a client of its objectives.
+struct Lab {
+    ctx: Context,
+    client: ObjectivesClient<Channel>,
+}
+
+impl Lab {
+    async fn start() -> Self {
+        let ctx = Context::system();
+        let handle = knowledge::start(config(&database().await), ctx.clone()).await.unwrap();
+        let channel = chassis::grpc::channel(&ClientConfig::plain(handle.addr)).unwrap();
+        Self { ctx, client: ObjectivesClient::new(channel) }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.ctx.stopper.stop();
+    }
+}
+
+fn import(body: &str) -> wire::ImportObjectivesRequest {
+    let document = wire::ObjectiveDocument { body: body.to_owned(), ..Default::default() };
+    wire::ImportObjectivesRequest { documents: vec![document] }
+}
+
+fn span(at: i64, total: f64, bad: f64) -> wire::BudgetSpan {
+    wire::BudgetSpan {
+        objective: "shop/orders".to_owned(),
+        from_unix_ms: at * 60_000,
+        width_ms: 60_000,
+        total,
+        bad,
+        known_ms: 60_000,
+        incomplete: false,
+    }
+}
+
+fn asked(replaced: bool) -> wire::BudgetHistoryRequest {
+    let objective = "shop/orders".to_owned();
+    wire::BudgetHistoryRequest { objective, from_unix_ms: 0, to_unix_ms: 600_000_000, limit: 0, replaced }
+}
+
+#[tokio::test]
+async fn a_document_gets_a_new_version_only_when_it_changed() {
+    let lab = Lab::start().await;
+    let mut client = lab.client.clone();
+    let first = client.import_objectives(import(SERVICE)).await.unwrap().into_inner().documents;
+    assert_eq!((first[0].kind.as_str(), first[0].name.as_str(), first[0].version), ("Service", "shop", 1));
+    let again = client.import_objectives(import(SERVICE)).await.unwrap().into_inner().documents;
+    assert_eq!(again, first);
+    let changed = SERVICE.replace("sells", "buys");
+    let second = client.import_objectives(import(&changed)).await.unwrap().into_inner().documents;
+    assert_eq!(second[0].version, 2);
+    let ask = |versions| wire::ListObjectivesRequest { versions, ..Default::default() };
+    let newest = client.list_objectives(ask(false)).await.unwrap().into_inner().documents;
+    assert_eq!(newest, second);
+    let all = client.list_objectives(ask(true)).await.unwrap().into_inner().documents;
+    assert_eq!(all.iter().map(|document| document.version).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[tokio::test]
+async fn what_is_not_openslo_is_refused_whole() {
+    let lab = Lab::start().await;
+    let mut client = lab.client.clone();
+    let text = format!(
+        "{SERVICE}---\napiVersion: openslo/v1\nkind: SLO\nmetadata: {{ name: x }}\nspec: {{ service: shop }}\n"
+    );
+    let refused = client.import_objectives(import(&text)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    assert!(refused.message().contains("SLO x"), "{}", refused.message());
+    let listed = client.list_objectives(wire::ListObjectivesRequest::default()).await.unwrap().into_inner();
+    assert!(listed.documents.is_empty());
+}
+
+#[tokio::test]
+async fn a_span_told_again_is_replaced_and_stays_in_the_history() {
+    let lab = Lab::start().await;
+    let mut client = lab.client.clone();
+    for spans in [
+        vec![span(1, 100.0, 1.0), span(2, 100.0, 0.0)],
+        // Told twice, and one of them late with more events.
+        vec![span(1, 100.0, 1.0), span(2, 120.0, 5.0)],
+    ] {
+        client.record_budget(wire::RecordBudgetRequest { spans }).await.unwrap();
+    }
+    let spans = client.budget_history(asked(false)).await.unwrap().into_inner().spans;
+    assert_eq!(spans, [span(1, 100.0, 1.0), span(2, 120.0, 5.0)]);
+    let all = client.budget_history(asked(true)).await.unwrap().into_inner().spans;
+    assert_eq!(all.len(), 3, "the edit keeps what was there");
+    for wrong in
+        [span(3, f64::NAN, 0.0), span(3, 1.0, 2.0), wire::BudgetSpan { width_ms: 0, ..span(3, 1.0, 0.0) }]
+    {
+        let refused = client.record_budget(wire::RecordBudgetRequest { spans: vec![wrong] }).await;
+        assert_eq!(refused.unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_stored_once() {
+    let lab = Lab::start().await;
+    let mut client = lab.client.clone();
+    let event = wire::ObjectiveEvent {
+        id: "0192d3a4-0000-7000-8000-000000000000".to_owned(),
+        objective: "shop/orders".to_owned(),
+        at_unix_ms: 1_000,
+        kind: "alert_opened".to_owned(),
+        text: "page fast opened".to_owned(),
+        actor: String::new(),
+    };
+    for _ in 0..2 {
+        let request = wire::RecordObjectiveEventsRequest { events: vec![event.clone()] };
+        client.record_objective_events(request).await.unwrap();
+    }
+    let request = wire::ListObjectiveEventsRequest { objective: "shop/orders".to_owned(), limit: 0 };
+    let events = client.list_objective_events(request).await.unwrap().into_inner().events;
+    assert_eq!(events, [event]);
+}

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Moment, Profile, ProfileSettings, VALUE_MAX};
+use super::{Moment, Profile, ProfileSettings, is_measured};
 
 /// Errors beyond this many usual ones are cut.
 const CUT: f64 = 4.0;
@@ -44,7 +44,7 @@ impl Decomposition {
     /// Takes in a value and takes it apart by what was known before. `None` for what is not finite or not newer.
     pub fn observe(&mut self, at: impl Into<Moment>, value: f64) -> Option<Parts> {
         let at: Moment = at.into();
-        if !(value.abs() <= VALUE_MAX) || self.level.is_some() && at.unix_s <= self.last_s {
+        if !is_measured(value) || self.level.is_some() && at.unix_s <= self.last_s {
             return None;
         }
         let seasonal = self.profile.seasonal(at);

@@ -18,5 +18,7 @@ pub use moment::{Calendar, Moment};
 pub use profile::{Profile, ProfileSettings};
 pub use ring::Ring;
 
-/// Larger numbers are refused: their squares would leave the range of numbers, and nothing measured is that large.
-const VALUE_MAX: f64 = 1e150;
+/// Whether this can have been measured. Numbers whose squares would leave the range of numbers are refused like NaN.
+fn is_measured(value: f64) -> bool {
+    value.abs() <= 1e150
+}

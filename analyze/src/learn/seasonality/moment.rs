@@ -20,7 +20,7 @@ impl From<Timestamp> for Moment {
 }
 
 /// Turns instants into moments. It remembers the offset until the clocks next change, so that a batch asks the zone once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Calendar {
     zone: Option<TimeZone>,
     valid_s: (f64, f64),
@@ -48,15 +48,27 @@ impl Calendar {
         Moment { unix_s, local_s: unix_s + self.offset_s }
     }
 
+    /// Seconds by which the wall clock is ahead of UTC then. Quick near the last moment that was asked for.
+    #[must_use]
+    pub fn offset_at(&self, unix_s: f64) -> f64 {
+        match (&self.zone, Timestamp::from_second(unix_s.floor() as i64)) {
+            (Some(zone), Ok(at)) if !(self.valid_s.0..self.valid_s.1).contains(&unix_s) => {
+                f64::from(zone.to_offset(at).seconds())
+            }
+            _ => self.offset_s,
+        }
+    }
+
     fn look_up(&mut self, unix_s: f64) {
         let (Some(zone), Ok(at)) = (&self.zone, Timestamp::from_second(unix_s.floor() as i64)) else {
             return;
         };
         self.offset_s = f64::from(zone.to_offset(at).seconds());
+        // `preceding` is strictly before: a second later, so that a change at this very moment counts.
+        let since = Timestamp::from_second(unix_s.floor() as i64 + 1).unwrap_or(at);
         let before =
-            zone.preceding(at).next().map_or(f64::NEG_INFINITY, |change| seconds(change.timestamp()));
+            zone.preceding(since).next().map_or(f64::NEG_INFINITY, |change| seconds(change.timestamp()));
         let after = zone.following(at).next().map_or(f64::INFINITY, |change| seconds(change.timestamp()));
-        // `preceding` is strictly before: at a change itself its end is not yet reached, and only the start is early.
         self.valid_s = (before, after);
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    Moment, VALUE_MAX,
+    Moment, is_measured,
     quantised::{Quantised, dither},
 };
 use crate::snapshot::{
@@ -88,7 +88,7 @@ impl Profile {
     /// Takes in a value; a weight below 1 makes it count less. What is not finite is ignored.
     pub fn update(&mut self, at: impl Into<Moment>, value: f64, weight: f64) {
         let at: Moment = at.into();
-        if !(value.abs() <= VALUE_MAX && at.unix_s.is_finite() && weight > 0.0) {
+        if !(is_measured(value) && at.unix_s.is_finite() && weight > 0.0) {
             return;
         }
         let weight = weight.min(1.0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    VALUE_MAX,
+    is_measured,
     quantised::{Quantised, dither},
 };
 use crate::snapshot::{
@@ -49,7 +49,7 @@ impl Ring {
 
     /// Takes in a value. Older than the newest cell, or not finite: ignored. Returns whether a cell was completed.
     pub fn push(&mut self, at: Timestamp, value: f64) -> bool {
-        if !(value.abs() <= VALUE_MAX) {
+        if !is_measured(value) {
             return false;
         }
         let number = self.number(at);

@@ -15,7 +15,9 @@ struct Noise(u64);
 impl Noise {
     fn new(seed: u64) -> Self {
         let mut noise = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        (0..20).for_each(|_| drop(noise.uniform()));
+        for _ in 0..20 {
+            noise.uniform();
+        }
         noise
     }
 
@@ -229,6 +231,12 @@ fn a_calendar_agrees_with_its_zone() {
         let moment = calendar.moment(at);
         assert_eq!(moment.local_s - moment.unix_s, f64::from(zone.to_offset(at).seconds()), "{at}");
     }
+    // At the change itself, then a second before it.
+    let change = "2024-03-10T07:00:00Z".parse::<Timestamp>().unwrap().as_second() as f64;
+    assert_eq!(
+        [0.0, 1.0].map(|back| calendar.moment_at(change - back).local_s - change),
+        [-14_400.0, -18_001.0]
+    );
 }
 
 #[test]
@@ -284,7 +292,9 @@ fn restored_state_goes_on_as_if_nothing_had_happened() {
         ring.push(at, value);
         value
     };
-    (0..5_000).for_each(|i| drop(feed(&mut profile, &mut ring, i)));
+    for i in 0..5_000 {
+        feed(&mut profile, &mut ring, i);
+    }
     let mut writer = Writer::default();
     writer.put(&profile).put(&ring);
     let bytes = writer.into_bytes();

@@ -38,6 +38,8 @@ const SIZE_SAMPLES: f64 = 1_000.0;
 const NOVELTY_MIN: f64 = 0.015;
 /// The same for what a baseline leaves unexplained, which errs: a quarter of all that it ever left.
 const RESIDUAL_MIN: f64 = 0.25;
+/// A shift so many times beyond its limit is told even in the silence after an alert on a single value.
+const SHIFT_BEATS: f64 = 2.0;
 /// The novelty that scores one half.
 const NOVELTY_HALF: f64 = 0.1;
 /// Rarer chances than this, in the time of the budget, are not told apart: the tail is known no better.
@@ -100,6 +102,7 @@ pub struct Series {
     residuals: Tail<RESIDUAL_WARM_UP>,
     score: Latch,
     alert: Latch,
+    shift: Latch,
     episode: Episode,
 }
 
@@ -140,6 +143,7 @@ impl Series {
             residuals: Tail::default(),
             score: Latch::default(),
             alert: Latch::default(),
+            shift: Latch::default(),
             episode: Episode::default(),
         }
     }
@@ -218,8 +222,11 @@ impl Series {
         } else {
             self.residuals.expected(residuals.novelty.ever, budget)
         };
-        let deviation = self.alert.pass(if ratio > 1.0 { ratio } else { 0.0 }) > 0.0;
         let is_shift = by_residuals > by_values.max(1.0);
+        let heard = self.alert.pass(if ratio > 1.0 { ratio } else { 0.0 }) > 0.0;
+        let is_news = by_residuals > SHIFT_BEATS || (heard && is_shift);
+        let shifted = self.shift.pass(if is_news { by_residuals } else { 0.0 }) > 0.0;
+        let deviation = heard || shifted;
         let found = self.score.pass(values.novelty.late);
         let found = if deviation && is_shift { found.max(residuals.novelty.ever) } else { found };
         let held = self.episode.held();
@@ -310,12 +317,13 @@ impl Stored for Series {
             residuals,
             score,
             alert,
+            shift,
             episode,
         } = self;
         let budget = u64::try_from(settings.false_alarm_budget.as_millis()).unwrap_or(u64::MAX);
         writer.put(&budget).put(last_at).put(samples).put(size).put(clock).put(baseline).put(dependence);
         writer.put(value).put(short).put(long).put(spread).put(season).put(level);
-        writer.put(values).put(residuals).put(score).put(alert).put(episode);
+        writer.put(values).put(residuals).put(score).put(alert).put(shift).put(episode);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -337,6 +345,7 @@ impl Stored for Series {
             residuals: reader.get()?,
             score: reader.get()?,
             alert: reader.get()?,
+            shift: reader.get()?,
             episode: reader.get()?,
         })
     }

@@ -68,6 +68,8 @@ pub struct Verification {
     ends: Timestamp,
     promises: Vec<Promise>,
     effect_at: Option<Timestamp>,
+    /// Whether what is left of the resource takes its load with ease, as it was assessed last.
+    room: bool,
 }
 
 impl Verification {
@@ -84,7 +86,7 @@ impl Verification {
         };
         let promises = directive.expected.iter().map(promise).collect();
         let ends = later(applied_at, directive.verify_window);
-        Self { directive, applied_at, ends, promises, effect_at: None }
+        Self { directive, applied_at, ends, promises, effect_at: None, room: false }
     }
 
     /// Whose assessments it needs.
@@ -103,9 +105,12 @@ impl Verification {
         if assessment.at <= self.applied_at || assessment.at > self.ends {
             return None;
         }
-        let (directive, mut concerned) = (&self.directive, false);
+        if assessment.resource == self.directive.resource {
+            self.room = self.directive.reduces && has_room(&self.directive, assessment);
+        }
+        let (directive, room, mut concerned) = (&self.directive, self.room, false);
         for promise in self.promises.iter_mut().filter(|promise| promise.resource == assessment.resource) {
-            concerned |= promise.observe(directive, assessment);
+            concerned |= promise.observe(directive, room, assessment);
         }
         if !concerned {
             return None;
@@ -205,7 +210,7 @@ impl Verification {
 
 impl Promise {
     /// Takes in the signal; false when this assessment is no newer than the last one.
-    fn observe(&mut self, directive: &Directive, assessment: &Assessment) -> bool {
+    fn observe(&mut self, directive: &Directive, room: bool, assessment: &Assessment) -> bool {
         if self.newest.is_some_and(|(at, _)| assessment.at <= at) {
             return false;
         }
@@ -216,7 +221,7 @@ impl Promise {
         // What is unknown is neither kept nor broken, and it interrupts the row.
         let kept = known.is_some_and(|value| self.holds(value));
         let harmed = known.is_some_and(|value| self.harms(directive, assessment.at, value));
-        self.elsewhere = harmed && directive.reduces && has_room(directive, assessment);
+        self.elsewhere = harmed && room;
         let harmed = harmed && !self.elsewhere;
         self.kept_in_a_row = if kept { self.kept_in_a_row + 1 } else { 0 };
         self.harmed_in_a_row = if harmed { self.harmed_in_a_row + 1 } else { 0 };
@@ -254,7 +259,7 @@ impl Promise {
 /// Whether the replicas that were left take the load with ease, by the low end of what was learned of them: trouble that comes
 /// then does not come from having fewer. Where they are short after all, Plan sees it as it sees any shortage.
 fn has_room(directive: &Directive, assessment: &Assessment) -> bool {
-    if directive.kind() != DirectiveKind::Scale || assessment.resource != directive.resource {
+    if directive.kind() != DirectiveKind::Scale {
         return false;
     }
     let known = |name: &str| {

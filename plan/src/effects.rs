@@ -63,6 +63,16 @@ pub fn overload(
     })
 }
 
+/// A dependency that fails does not stay as it was in the tick in which it began: at worst every answer that needs it is bad.
+/// `needing`: share of the answers that do.
+pub fn failing(resource: Option<&ResourceId>, seen: &Assessment, needing: f64) -> Option<Counterfactual> {
+    let mut path = persistence(resource, seen, "bad_ratio")?;
+    let needing = if needing.is_finite() { needing.clamp(0.0, 1.0) } else { 1.0 };
+    path.points.iter_mut().for_each(|point| point.q90 = point.q90.max(needing));
+    path.method = "failing dependency".to_owned();
+    Some(path)
+}
+
 fn path(
     resource: Option<&ResourceId>,
     signal: &str,
@@ -134,6 +144,15 @@ pub fn later(now: Timestamp, by: Duration) -> Timestamp {
 mod tests {
     use super::*;
     use crate::fixtures::{objective, service_assessment};
+
+    #[test]
+    fn what_began_within_a_tick_may_become_as_bad_as_the_calls_that_need_it() {
+        let seen = service_assessment("catalog", 0, &[("bad_ratio", 0.14)]);
+        let path = failing(None, &seen, 0.6).unwrap();
+        assert!(path.points.iter().all(|point| point.q50 == 0.14 && point.q90 >= 0.6 && point.q90 < 1.0));
+        assert_eq!(upper_end(&failing(None, &seen, f64::NAN).unwrap()), 1.0);
+        assert!(failing(None, &service_assessment("catalog", 0, &[]), 1.0).is_none());
+    }
 
     #[test]
     fn persistence_widens_with_the_square_root_of_time_and_keeps_shares_in_range() {

@@ -3,7 +3,7 @@
 use proto::model::{Counterfactual, CounterfactualPoint};
 
 use super::*;
-use crate::testing::{assessment, at, cart, id, scale, start};
+use crate::testing::{assessment, at, cart, edge, id, scale, start};
 
 fn promise(signal: &str, lower: f64, upper: f64, breach_is_harm: bool) -> ExpectedEffect {
     ExpectedEffect { resource: None, signal: signal.to_owned(), lower, upper, breach_is_harm }
@@ -142,6 +142,21 @@ fn trouble_while_the_replicas_have_room_is_not_laid_at_a_scale_in() {
         assert_eq!(result, OutcomeResult::Harmful, "{load} on {ready:?}: it may be for want of replicas");
     }
     assert_eq!(verdict(directive(1, 2), 80.0, Some(2.0)).unwrap().0, OutcomeResult::Harmful);
+}
+
+#[test]
+fn trouble_of_a_caller_is_not_laid_at_a_scale_in_with_room_either() {
+    let of_caller = ExpectedEffect { resource: Some(edge()), ..promise("bad_ratio", 0.0, 0.01, true) };
+    let expected = vec![of_caller, promise("ready_replicas", 2.0, 2.0, false)];
+    let mut one = Verification::new(Arc::new(Directive { expected, ..scale(4, 2) }), at(1_000));
+    for second in 2..=10 {
+        let signals = [("load", Some(80.0)), ("ready_replicas", Some(2.0))];
+        let mut own = assessment(&cart(), second * 1_000, &signals);
+        own.capacity.lower = Some(100.0);
+        assert_eq!(one.observe(&own), None);
+        assert_eq!(one.observe(&assessment(&edge(), second * 1_000, &[("bad_ratio", Some(1.0))])), None);
+    }
+    assert_eq!(end(&one), OutcomeResult::Ineffective);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Candidate, Hold, Survey, demand::is_overloaded};
 use crate::{
     data::{Data, distance, interval, number, percent, value},
-    effects::{allowed_bad_ratio, at_most_bad, cured, persistence, upper_end},
+    effects::{allowed_bad_ratio, at_most_bad, cured, failing, upper_end},
     input::{Outgoing, PlanInput},
     score::{Cost, permille},
 };
@@ -188,7 +188,7 @@ fn candidate(
         percent(setting.failure_ratio_to_open)
     );
     let undo = before.unwrap_or(BreakerSetting { mode: BreakerMode::MetricsOnly, ..setting });
-    let (expected, counterfactual) = effects(input);
+    let (expected, counterfactual) = effects(input, seen);
     Candidate {
         resource: called.edge.clone(),
         action: Action::SetBreaker(setting),
@@ -207,8 +207,11 @@ fn candidate(
 }
 
 /// The promise is about the caller: its own answers get back within the objective, and in no case get worse.
-fn effects(input: &PlanInput<'_>) -> (Vec<ExpectedEffect>, Vec<Counterfactual>) {
-    let path = input.assessment.and_then(|caller| persistence(Some(input.service), caller, "bad_ratio"));
+fn effects(input: &PlanInput<'_>, edge: &Assessment) -> (Vec<ExpectedEffect>, Vec<Counterfactual>) {
+    let path = input.assessment.and_then(|caller| {
+        let calls = value(edge, "load").zip(value(caller, "load")).map_or(1.0, |(calls, all)| calls / all);
+        failing(Some(input.service), caller, calls)
+    });
     let allowed = input.assessment.and_then(|caller| allowed_bad_ratio(input.objective, caller));
     let worst = path.as_ref().map_or(1.0, upper_end);
     let mut expected = Vec::new();

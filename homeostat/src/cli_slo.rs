@@ -76,6 +76,19 @@ pub enum Slo {
         #[command(flatten)]
         files: Files,
     },
+    /// Tries the alerts on made-up services: false pages while one is well, and how soon a failing one is seen, beside the
+    /// standard rules.
+    Simulate {
+        /// Varies the events; the same seed plays the same.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Runs per line.
+        #[arg(long, default_value_t = 40)]
+        runs: u64,
+        /// How.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Writes recording and alerting rules for Prometheus.
     Rules {
         /// Which; what is imported when none is given.

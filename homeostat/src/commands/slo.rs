@@ -7,13 +7,17 @@ use crate::{
 };
 use analyze::slo::{
     lint::{self, Weight},
-    objective::{ObjectiveSpec, resolve},
-    rules,
+    objective::{Indicator, ObjectiveSpec, Query, resolve},
+    period::Period,
+    rules, simulate,
 };
 use anyhow::Context as _;
 use chassis::exit;
 use proto::{
-    model::openslo::{self, Document, Kind},
+    model::{
+        Declared, DeclaredKind, DeclaredSpec, Objective, SloSpec,
+        openslo::{self, Document, Kind},
+    },
     wire::{self, objectives_client::ObjectivesClient},
 };
 use serde::Serialize;
@@ -59,6 +63,7 @@ pub fn offline(command: &Slo) -> Option<anyhow::Result<u8>> {
         Slo::Export { files } if !files.files.is_empty() => {
             Some(read(files).and_then(|documents| export(&documents)))
         }
+        Slo::Simulate { seed, runs, output } => Some(simulate(*seed, *runs, output.output)),
         _ => None,
     }
 }
@@ -70,6 +75,7 @@ pub fn offline(command: &Slo) -> Option<anyhow::Result<u8>> {
 pub async fn run(clients: Clients, command: Slo) -> anyhow::Result<u8> {
     match command {
         Slo::Import { files, output } => import(&clients, &read(&files)?, output.output).await,
+        Slo::Simulate { seed, runs, output } => simulate(seed, runs, output.output),
         Slo::List { output } => {
             let rows: Vec<Row> = objectives(&stored(&clients).await?)?.iter().map(row).collect();
             output::print(output.output, &rows, |rows| show_rows(rows))?;
@@ -178,10 +184,61 @@ async fn import(clients: &Clients, documents: &[Document], format: Format) -> an
             row.id.rsplit('/').next().unwrap_or_default().split('#').next().unwrap_or_default().to_owned();
         documents.iter().any(|document| document.kind() == Kind::Slo && document.metadata.name == name)
     };
+    let declared = declared(clients, found.iter().filter(|one| imported(one))).await?;
+    if !declared.is_empty() {
+        clients.knowledge()?.apply(declared).await?;
+    }
     let rows: Vec<Row> = found.iter().filter(|one| imported(one)).map(row).collect();
     output::print(format, &rows, |rows| show_rows(rows))?;
     Ok(exit::DONE)
 }
+
+/// What Analyze tracks from now on: objectives on the share of bad requests of a declared service, over a rolling window. The bound
+/// of latency stays the service's own: it is part of what counts as bad there.
+async fn declared<'a>(
+    clients: &Clients,
+    objectives: impl Iterator<Item = &'a ObjectiveSpec>,
+) -> anyhow::Result<Vec<Declared>> {
+    let mut documents = Vec::new();
+    for one in objectives.filter(|one| !one.id.contains('#')) {
+        let (Indicator::Ratio { query: Query::Signal(signal), of_bad: true, .. }, Period::Rolling(window)) =
+            (&one.indicator, &one.period)
+        else {
+            continue;
+        };
+        if signal != BAD_RATIO {
+            continue;
+        }
+        let listed = clients
+            .knowledge()?
+            .list_declared(Some(DeclaredKind::Service), &one.namespace, &one.service)
+            .await?;
+        let Some(DeclaredSpec::Service(service)) =
+            listed.documents.into_iter().map(|document| document.spec).next()
+        else {
+            eprintln!(
+                "homeostat: {}: there is no declared service {}/{}",
+                one.id, one.namespace, one.service
+            );
+            continue;
+        };
+        let latency_bound = service.objective.and_then(|objective| objective.latency_bound);
+        let objective = Objective { target_ratio: one.target, latency_bound, window: *window };
+        let document = Declared {
+            namespace: one.namespace.clone(),
+            name: one.id.rsplit('/').next().unwrap_or(&one.id).to_owned(),
+            spec: DeclaredSpec::Slo(SloSpec { service: one.service.clone(), objective }),
+            version: 0,
+            applied_at: None,
+        };
+        document.validate().with_context(|| format!("{} cannot be tracked", one.id))?;
+        documents.push(document);
+    }
+    Ok(documents)
+}
+
+/// The signal of a service that says which share of its requests was bad.
+const BAD_RATIO: &str = "bad_ratio";
 
 /// The usual scrape interval of Prometheus.
 const SCRAPE: Duration = Duration::from_secs(60);
@@ -211,6 +268,70 @@ fn write_rules(documents: &[Document]) -> anyhow::Result<u8> {
 
 fn export(documents: &[Document]) -> anyhow::Result<u8> {
     print!("{}", openslo::write(documents)?);
+    Ok(exit::DONE)
+}
+
+/// One line of `slo simulate`.
+#[derive(Debug, Serialize)]
+struct Tried {
+    what: &'static str,
+    per_hour: f64,
+    error_ratio: f64,
+    ours: f64,
+    standard: f64,
+    unit: &'static str,
+}
+
+/// A target of 99.9 % over 30 days, as the published figures have it. A page that never comes counts as infinite.
+fn simulate(seed: u64, runs: u64, format: Format) -> anyhow::Result<u8> {
+    const TARGET: f64 = 0.999;
+    /// Runs of a broken service: their spread is small.
+    const BROKEN_RUNS: u64 = 9;
+    let mut tried = Vec::new();
+    for per_hour in [1.0, 10.0, 100.0, 1_000.0] {
+        let (ours, standard) = simulate::false_pages(TARGET, per_hour, runs, seed);
+        let (what, unit) = ("false pages at half the budget", "in 30 days");
+        tried.push(Tried { what, per_hour, error_ratio: (1.0 - TARGET) / 2.0, ours, standard, unit });
+    }
+    let median = |mut minutes: Vec<f64>| {
+        minutes.sort_by(f64::total_cmp);
+        minutes.get(minutes.len() / 2).copied().unwrap_or(f64::INFINITY)
+    };
+    for (per_hour, ratios) in [
+        (1.0, &[1.0][..]),
+        (10.0, &[1.0, 0.5][..]),
+        (100.0, &[1.0, 0.1][..]),
+        (1_000.0, &[1.0, 0.1, 0.05, 0.02, 0.01, 0.006, 0.003, 0.001][..]),
+    ] {
+        for error_ratio in ratios.iter().copied() {
+            let played = simulate::broken(TARGET, per_hour, error_ratio, BROKEN_RUNS, seed);
+            let minutes = |which: fn(&(simulate::Played, simulate::Played)) -> simulate::Played| {
+                median(played.iter().map(|both| which(both).alert_minutes.unwrap_or(f64::INFINITY)).collect())
+            };
+            let (ours, standard) = (minutes(|both| both.0), minutes(|both| both.1));
+            tried.push(Tried {
+                what: "first alert",
+                per_hour,
+                error_ratio,
+                ours,
+                standard,
+                unit: "min (median)",
+            });
+        }
+    }
+    output::print(format, &tried, |tried| {
+        let lines = tried.iter().map(|line| {
+            [
+                line.what.to_owned(),
+                number(Some(line.per_hour)),
+                format!("{} %", number(Some(line.error_ratio * 100.0))),
+                number(Some(line.ours)),
+                number(Some(line.standard)),
+                line.unit.to_owned(),
+            ]
+        });
+        table(["WHAT", "REQUESTS/H", "ERRORS", "OURS", "STANDARD", "UNIT"], lines)
+    })?;
     Ok(exit::DONE)
 }
 

@@ -108,6 +108,8 @@ const HEARD: f32 = 4.0;
 const UNHEARD: f32 = 0.02;
 /// Weights are renewed after so many answers.
 const RENEWAL: u32 = 4;
+/// Opinions weighed at once.
+const LANES: usize = 4;
 
 impl Standing {
     pub(super) fn new() -> Self {
@@ -120,11 +122,9 @@ impl Standing {
     pub(super) fn learn(&mut self, opinions: &[f32; EXPERTS], value: f64) {
         for (expert, opinion) in opinions.iter().enumerate() {
             let error = (opinion - value as f32).abs();
-            if error.is_nan() {
-                continue;
-            }
-            self.counts[expert] = (self.counts[expert] + 1.0).min(MEMORY);
-            self.errors[expert] += (error - self.errors[expert]) / self.counts[expert];
+            let (one, error) = if error.is_nan() { (0.0, self.errors[expert]) } else { (1.0, error) };
+            self.counts[expert] = (self.counts[expert] + one).min(MEMORY);
+            self.errors[expert] += (error - self.errors[expert]) / self.counts[expert].max(1.0);
         }
         self.answers += 1;
         if self.answers.is_multiple_of(RENEWAL) {
@@ -134,14 +134,23 @@ impl Standing {
 
     /// Opinions weighed; where nobody has one, NaN.
     pub(super) fn weigh(&self, opinions: &Opinions) -> f64 {
-        let (mut sum, mut weights) = (0.0, 0.0);
-        for (&opinion, &weight) in opinions.iter().zip(&self.weights) {
-            if !opinion.is_nan() {
-                sum += f64::from(weight) * opinion;
-                weights += f64::from(weight);
+        // In lanes and without branches, so that it becomes vector instructions.
+        let (opinions, rest) = opinions.as_chunks::<LANES>();
+        let (weights, rest_weights) = self.weights.as_chunks::<LANES>();
+        let (mut sums, mut totals) = ([0.0; LANES], [0.0; LANES]);
+        for (opinions, weights) in opinions.iter().zip(weights) {
+            for lane in 0..LANES {
+                let (opinion, weight) = heard(opinions[lane], weights[lane]);
+                sums[lane] += weight * opinion;
+                totals[lane] += weight;
             }
         }
-        sum / weights
+        for (opinion, weight) in rest.iter().zip(rest_weights) {
+            let (opinion, weight) = heard(*opinion, *weight);
+            sums[0] += weight * opinion;
+            totals[0] += weight;
+        }
+        sums.iter().sum::<f64>() / totals.iter().sum::<f64>()
     }
 
     /// Weights fall with the sixth power of the error. An error of zero is taken for a millionth of the usual.
@@ -164,4 +173,9 @@ impl Standing {
             self.error = sum / weights;
         }
     }
+}
+
+/// Who has no opinion has no weight.
+fn heard(opinion: f64, weight: f32) -> (f64, f64) {
+    if opinion.is_nan() { (0.0, 0.0) } else { (opinion, f64::from(weight)) }
 }

@@ -261,9 +261,9 @@ impl Forecaster {
             return;
         }
         let opinions = self.opinions(bin, self.state.leads[index].steps);
-        let middle = self.state.leads[index].standing.weigh(&opinions);
-        let (scale, root) = (self.scale(index, middle), self.state.root);
-        self.state.leads[index].register(bin, &opinions, scale, root);
+        let combined = self.state.leads[index].combined(&opinions);
+        let (scale, root) = (self.scale(index, combined), self.state.root);
+        self.state.leads[index].register(bin, &opinions, combined, scale, root);
     }
 
     /// What the experts say from a closed step on.
@@ -287,6 +287,9 @@ impl Forecaster {
         };
         let foretold = self.state.patterns.foretell(&self.bins, self.bins.cell(bin));
         let Some(usual) = least(&foretold[patterns::CALENDAR]) else { return false };
+        if raw >= SUSPECT_SHARE * root.back(usual) {
+            return false;
+        }
         let expected = lead.standing.weigh(&self.state.corrections.opinions(&foretold, 1)).min(usual);
         raw < SUSPECT_SHARE * root.back(expected) && root.of(raw) < expected - SUSPECT_ERRORS * scale
     }

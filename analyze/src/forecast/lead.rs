@@ -58,8 +58,7 @@ impl Lead {
     }
 
     /// Notes what is forecast from step `bin`; `scale` is the error to expect.
-    pub(super) fn register(&mut self, bin: i64, opinions: &Opinions, scale: f64, root: Root) {
-        let combined = self.standing.weigh(opinions) + self.shift(self.surprises[0]);
+    pub(super) fn register(&mut self, bin: i64, opinions: &Opinions, combined: f64, scale: f64, root: Root) {
         let quantiles = self.factors.map(|factor| root.back(combined + scale * factor) as f32);
         let opinions = opinions.map(|opinion| opinion as f32);
         self.pending.push_back(Pending { target: bin + self.steps as i64, opinions, combined, quantiles });
@@ -78,6 +77,11 @@ impl Lead {
     /// Notes the newest surprise.
     pub(super) fn note(&mut self, surprise: f64) {
         self.surprises = [surprise, self.surprises[0]];
+    }
+
+    /// What the experts' opinions from the last closed step amount to.
+    pub(super) fn combined(&self, opinions: &Opinions) -> f64 {
+        self.standing.weigh(opinions) + self.shift(self.surprises[0])
     }
 
     /// Whether the last value was beyond what is usual.

@@ -1,5 +1,7 @@
 //! Errors of the forecasts of one lead time, counted in units of their own mean size, with forgetting; and their quantiles.
 
+use std::sync::LazyLock;
+
 /// Buckets on either side of zero; bucket b ends at sinh(WIDTH (b+1)) units.
 const SIDE: usize = 28;
 const WIDTH: f64 = 0.12;
@@ -104,5 +106,7 @@ fn place(units: f64) -> f64 {
 }
 
 fn edges(bucket: usize) -> (f64, f64) {
-    ((WIDTH * bucket as f64).sinh(), (WIDTH * (bucket + 1) as f64).sinh())
+    static EDGES: LazyLock<[f64; SIDE + 1]> =
+        LazyLock::new(|| std::array::from_fn(|edge| (WIDTH * edge as f64).sinh()));
+    (EDGES[bucket], EDGES[bucket + 1])
 }

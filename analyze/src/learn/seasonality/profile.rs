@@ -96,12 +96,14 @@ impl Profile {
             (self.first_s, self.centred_s) = (at.unix_s, at.unix_s);
         }
         let level = *self.level.get_or_insert(value);
-        let error = self.judge(at, value, level) * weight;
+        let mut places = [Place::default(); PERIODS_MAX];
+        self.cycles.iter().zip(&mut places).for_each(|(cycle, place)| *place = cycle.place(at));
+        let error = self.judge(&places, value, level) * weight;
         self.samples += 1;
         let longest_s = self.cycles.last().map_or(0.0, |cycle| cycle.period_s);
         let mut rest = error;
-        for cycle in &mut self.cycles {
-            rest -= cycle.learn(at, rest, self.interval_s);
+        for (cycle, place) in self.cycles.iter_mut().zip(&places) {
+            rest -= cycle.learn(place, at, rest, self.interval_s);
         }
         // During the first cycle a moving level would be taken for part of the season.
         let is_first = at.unix_s - self.first_s < longest_s;
@@ -148,9 +150,14 @@ impl Profile {
     }
 
     /// The error, cut where it is absurd, after taking it into account for scale and strength.
-    fn judge(&mut self, at: Moment, value: f64, level: f64) -> f64 {
-        let error = value - level - self.seasonal(at);
-        if !self.knows(at) {
+    fn judge(&mut self, places: &[Place; PERIODS_MAX], value: f64, level: f64) -> f64 {
+        let cycles = self.cycles.iter().zip(places);
+        let (mut error, mut is_known) = (value - level, false);
+        for (cycle, place) in cycles {
+            error -= cycle.value(place);
+            is_known = cycle.seen[place.cell] > 0;
+        }
+        if !is_known {
             return error;
         }
         let memory = self.cycles.last().map_or(1.0, |cycle| 2.0 * cycle.period_s / self.interval_s);
@@ -176,13 +183,15 @@ impl Profile {
 #[derive(Debug, Clone, PartialEq)]
 struct Cycle {
     period_s: f64,
+    /// Whether it follows the wall clock: periods of whole hours do.
+    is_clock: bool,
     cells: Quantised,
     /// How often each cell was visited, up to 255.
     seen: Vec<u8>,
 }
 
 /// A moment's place in a cycle: between a cell and the next one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Place {
     cell: usize,
     next: usize,
@@ -194,12 +203,11 @@ impl Cycle {
     fn new(period_s: f64, interval_s: f64, cells_max: usize) -> Self {
         // Rounded, and never more cells than samples: each cell is visited in each cycle.
         let cells = ((period_s / interval_s + 1e-6).floor() as usize).clamp(2, cells_max);
-        Self { period_s, cells: Quantised::new(cells), seen: vec![0; cells] }
+        Self { period_s, is_clock: is_clock(period_s), cells: Quantised::new(cells), seen: vec![0; cells] }
     }
 
     fn place(&self, at: Moment) -> Place {
-        let is_clock = self.period_s % 3_600.0 == 0.0;
-        let turns = if is_clock { at.local_s } else { at.unix_s } / self.period_s;
+        let turns = if self.is_clock { at.local_s } else { at.unix_s } / self.period_s;
         let count = self.cells.len();
         let position = (turns - turns.floor()) * count as f64;
         let cell = ((position + 1e-6) as usize).min(count - 1);
@@ -215,14 +223,13 @@ impl Cycle {
     }
 
     /// Learns from an error; returns how much of it is now explained.
-    fn learn(&mut self, at: Moment, error: f64, interval_s: f64) -> f64 {
-        let place = self.place(at);
+    fn learn(&mut self, place: &Place, at: Moment, error: f64, interval_s: f64) -> f64 {
         let per_visit = (self.period_s / self.cells.len() as f64 / interval_s).max(1.0);
         let chance = dither(at.unix_s.to_bits() ^ self.period_s.to_bits());
         let (to_next, to_cell) = if per_visit > 1.5 { (place.share, 1.0 - place.share) } else { (0.0, 1.0) };
         // Least change of both cells that takes away the wanted share of the error at this place (normalised LMS).
         let norm = to_cell * to_cell + to_next * to_next;
-        let before = self.value(&place);
+        let before = self.value(place);
         for (index, part) in [(place.cell, to_cell), (place.next, to_next)] {
             if part <= 0.0 {
                 continue;
@@ -236,7 +243,7 @@ impl Cycle {
                 self.seen[index] = self.seen[index].saturating_add(1);
             }
         }
-        self.value(&place) - before
+        self.value(place) - before
     }
 
     fn centre(&mut self) -> f64 {
@@ -252,6 +259,10 @@ impl Cycle {
     }
 }
 
+fn is_clock(period_s: f64) -> bool {
+    period_s % 3_600.0 == 0.0
+}
+
 impl Stored for Cycle {
     fn save(&self, writer: &mut Writer) {
         writer.put(&self.period_s).put(&self.cells).list(&self.seen);
@@ -261,7 +272,11 @@ impl Stored for Cycle {
         let (period_s, cells, seen): (f64, Quantised, Vec<u8>) =
             (reader.get()?, reader.get()?, reader.list()?);
         let is_sound = period_s.is_finite() && period_s > 0.0 && cells.len() == seen.len() && seen.len() >= 2;
-        if is_sound { Ok(Self { period_s, cells, seen }) } else { Err(reader.damaged()) }
+        if is_sound {
+            Ok(Self { period_s, is_clock: is_clock(period_s), cells, seen })
+        } else {
+            Err(reader.damaged())
+        }
     }
 }
 

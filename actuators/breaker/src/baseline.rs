@@ -8,7 +8,7 @@ const HOUR: f64 = 3_600.0;
 const DAY: f64 = 24.0 * HOUR;
 
 /// Failures that a factor must have seen to count half. The hour of the week is seen once a week, so it must show more.
-const LEVEL_WEIGHT: f64 = 1.0;
+const LEVEL_WEIGHT: f64 = 4.0;
 const HOUR_WEIGHT: f64 = 5.0;
 const DAY_WEIGHT: f64 = 10.0;
 const CELL_WEIGHT: f64 = 20.0;

@@ -292,6 +292,7 @@ impl Breaker {
             },
             threshold: core.failing.evidence().threshold,
             phase: core.machine.phase().kind(),
+            answered: core.machine.stage() > 1,
         })
     }
 
@@ -299,8 +300,8 @@ impl Breaker {
     pub fn advise(&self, advice: Advice, now: Duration) {
         self.with_core(now, |core| match advice {
             Advice::OthersSee { score, until } => core.hear_others(score, until),
-            Advice::HoldProbes { until } => core.machine.hold_probes(until),
-            Advice::Probe => core.machine.invite_probes(),
+            Advice::HoldProbes { until } => core.machine.hold_probes(now, until),
+            Advice::Probe => core.machine.invite_probes(now),
         });
     }
 

@@ -277,7 +277,7 @@ impl Core {
         if bad.failed {
             let found = self.failing.fails();
             self.found(now, found, Cause::Failures);
-        } else if !bad.any() && self.failing.works(1) {
+        } else if !bad.any() && self.failing.works(1, !self.shed.is_active()) {
             self.note(now, self.state(), Cause::Recovered, self.failing.evidence());
         }
         if self.machine.phase() != Phase::Closed {
@@ -287,7 +287,7 @@ impl Core {
         if slow || bad.overload {
             let found = self.slow.fails();
             self.found(now, found, Cause::SlowCalls);
-        } else if !bad.failed && self.slow.works(1) {
+        } else if !bad.failed && self.slow.works(1, !self.shed.is_active()) {
             self.note(now, self.state(), Cause::Recovered, self.slow.evidence());
         }
         let scene = self.scene(now);
@@ -305,8 +305,8 @@ impl Core {
         self.bad.0 *= 0.98f64.powf(count as f64);
         self.bad.1 *= 0.98f64.powf(count as f64);
         for (over, evidence) in [
-            (self.failing.works(count), self.failing.evidence()),
-            (self.slow.works(count), self.slow.evidence()),
+            (self.failing.works(count, true), self.failing.evidence()),
+            (self.slow.works(count, true), self.slow.evidence()),
         ] {
             if over {
                 self.note(now, self.state(), Cause::Recovered, evidence);

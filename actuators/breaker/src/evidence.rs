@@ -15,15 +15,17 @@ const SHARP: f64 = 0.995;
 /// How far below and above the boundary of an outage, in log odds, its two hypotheses stand: 75 % and 97 % around 90 %.
 const BOUNDARY_LOW: f64 = 1.1;
 const BOUNDARY_HIGH: f64 = 1.25;
-/// Log likelihood ratio by which an outage must also beat the worst degradation: with three of four calls
-/// failing, five in a row are not rare, but from a healthy baseline they are.
-const BEATS_DEGRADED: f64 = 1.25;
+/// Share of the threshold by which an outage must also beat the worst degradation: with three of four calls failing, five in
+/// a row are not rare, but from a healthy baseline they are. It takes five at low rates, where calls are dear, and six at high.
+const BEATS_DEGRADED: f64 = 0.075;
 /// Openings are budgeted as if there were so many times the calls: a baseline that is learned is not exact.
-const MARGIN: f64 = 3.0;
+const MARGIN: f64 = 2.0;
 /// Score, as a share of the threshold, from which calls are suspect and not yet learned from.
 const SUSPECT: f64 = 0.3;
 /// Log of the odds at which a degradation is taken to be over.
 const RECOVERED: f64 = 6.9;
+/// A failure ratio that is not a recovery, however bad it was before.
+const STILL_MAX: f64 = 0.1;
 /// Calls that the level of a degradation remembers.
 const LEVEL_MEMORY: f64 = 200.0;
 /// Calls in which the memory of its worst fades.
@@ -140,6 +142,8 @@ pub(crate) struct Judge {
     /// Whether this kind of trouble can be an outage at all.
     can_be_outage: bool,
     level: Option<Level>,
+    /// Whether every call since the degradation was told has failed: then it may still be an outage that began before.
+    onset: bool,
     /// Calls since the outage lane was last zero: not part of the level, or an outage would hide itself.
     fresh: (f64, f64),
     run: u32,
@@ -158,6 +162,7 @@ impl Judge {
             factor,
             can_be_outage,
             level: None,
+            onset: false,
             fresh: (0.0, 0.0),
             run: 0,
             pending: Batch::default(),
@@ -223,7 +228,7 @@ impl Judge {
     /// Forgets the evidence and holds things for normal, as after an outage or when told so.
     pub(crate) fn reset(&mut self) {
         self.lanes.iter_mut().for_each(Lane::clear);
-        self.level = None;
+        (self.level, self.onset) = (None, false);
         self.fresh = (0.0, 0.0);
         self.run = 0;
         self.pending = Batch::default();
@@ -237,10 +242,15 @@ impl Judge {
         Batch { after_failure: run, failed_again: again, ..Batch::default() }
     }
 
-    /// That many calls worked, one after the other. True if a degradation is over by them.
-    pub(crate) fn works(&mut self, count: u64) -> bool {
+    /// That many calls worked, one after the other. True if a degradation is over by them, as far as it `may_be_over`: while
+    /// the callee is spared by leaving out calls, their success says less.
+    pub(crate) fn works(&mut self, count: u64, may_be_over: bool) -> bool {
         if count == 0 {
             return false;
+        }
+        if std::mem::take(&mut self.onset) {
+            self.lanes[..OUTAGE_LANES].iter_mut().for_each(Lane::clear);
+            self.restep();
         }
         let (count, after_failure) = (count as f64, self.run > 0);
         self.pending.calls += count;
@@ -253,7 +263,7 @@ impl Judge {
         self.settle_level();
         let Some(level) = &mut self.level else { return false };
         level.recovery += level.works * count;
-        let recovered = level.recovery >= RECOVERED;
+        let recovered = may_be_over && level.recovery >= RECOVERED;
         if recovered {
             self.level = None;
             self.lanes.iter_mut().for_each(Lane::clear);
@@ -300,7 +310,8 @@ impl Judge {
         let Evidence { calls, failures, .. } = evidence;
         self.level = Some(Level { calls, failures, peak: 0.0, recovery: 0.0, works: 0.0, fails: 0.0 });
         self.fresh = (0.0, 0.0);
-        self.lanes.iter_mut().for_each(Lane::clear);
+        self.lanes[OUTAGE_LANES..].iter_mut().for_each(Lane::clear);
+        self.onset = true;
         self.restep();
         Some((Verdict::Degraded, evidence))
     }
@@ -308,7 +319,7 @@ impl Judge {
     /// Beyond doubt against the baseline, and too many failures even for the worst degradation.
     fn is_outage(&self, lane: &Lane) -> bool {
         lane.score + self.others >= self.threshold
-            && self.against_degraded(lane.calls, lane.failures) >= BEATS_DEGRADED
+            && self.against_degraded(lane.calls, lane.failures) >= BEATS_DEGRADED * self.threshold
     }
 
     fn against_degraded(&self, calls: f64, failures: f64) -> f64 {
@@ -344,12 +355,12 @@ impl Judge {
         let Normal { ratio, start, stay } = self.normal;
         let (low, high) = self.around();
         let mut null = (start, stay);
-        if let Some(level) = &mut self.level {
+        if let Some(level) = self.level.as_mut().filter(|_| !self.onset) {
             let seen = (level.failures + 1.0) / (level.calls + 2.0);
             let upper = (seen + (seen * (1.0 - seen) / level.calls.max(1.0)).sqrt()).min(low);
             null = (start.max(upper), stay.max(upper));
-            // It is over when calls fail as before rather than a third as often as they do now.
-            let still = (level.peak.max(seen) / 3.0).max(2.5 * ratio).min(0.9);
+            // It is over when calls fail as before rather than a third as often as at their worst, or one in ten.
+            let still = (level.peak.max(seen) / 3.0).min(STILL_MAX).max(2.5 * ratio).min(0.9);
             let over = (1.2 * ratio).min(0.8 * still);
             (level.works, level.fails) = (((1.0 - over) / (1.0 - still)).ln(), (over / still).ln());
         }
@@ -388,7 +399,9 @@ mod tests {
         let mut requests: Vec<_> = (0..400)
             .map(|seed| {
                 let (mut judge, mut rng) = (judge(baseline, rate), Rng::new(seed));
-                (1..).find(|_| if rng.unit() < failing { judge.fails().is_some() } else { judge.works(1) })
+                (1..).find(
+                    |_| if rng.unit() < failing { judge.fails().is_some() } else { judge.works(1, true) },
+                )
             })
             .map(|found| found.unwrap_or(u64::MAX))
             .collect();
@@ -410,7 +423,7 @@ mod tests {
 
     #[test]
     fn a_share_of_failures_short_of_an_outage_rarely_opens_at_first_and_never_later() {
-        for (failing, at_first) in [(0.2, 2), (0.5, 10), (0.7, 35)] {
+        for (failing, at_first) in [(0.2, 2), (0.5, 12), (0.7, 35)] {
             let mut openings = Vec::new();
             for seed in 0..100 {
                 let (mut judge, mut rng) = (judge(0.01, 100.0), Rng::new(seed));
@@ -418,14 +431,14 @@ mod tests {
                     if rng.unit() < failing {
                         matches!(judge.fails(), Some((Verdict::Outage, _)))
                     } else {
-                        judge.works(1);
+                        judge.works(1, true);
                         false
                     }
                 }));
             }
             // Its first calls may all fail by chance; after that it is known for what it is.
             assert!(openings.len() <= at_first, "{failing}: {openings:?}");
-            assert!(openings.iter().all(|&request| request < 30), "{failing}: {openings:?}");
+            assert!(openings.iter().all(|&request| request < 100), "{failing}: {openings:?}");
         }
     }
 
@@ -436,7 +449,7 @@ mod tests {
             if rng.unit() < 0.3 {
                 let _ = judge.fails();
             } else {
-                judge.works(1);
+                judge.works(1, true);
             }
         }
         assert_eq!(judge.verdict(), Verdict::Degraded);
@@ -451,7 +464,7 @@ mod tests {
             if rng.unit() < 0.2 {
                 let _ = judge.fails();
             } else {
-                judge.works(1);
+                judge.works(1, true);
             }
         }
         let over = (0..2_000).find(|_| {
@@ -459,7 +472,7 @@ mod tests {
                 judge.fails();
                 false
             } else {
-                judge.works(1)
+                judge.works(1, true)
             }
         });
         assert!(over.is_some_and(|after| after < 1_000), "{over:?}");
@@ -475,9 +488,9 @@ mod tests {
                 let _ = judge.fails();
             }
             for _ in 0..burst {
-                one.works(1);
+                one.works(1, true);
             }
-            all.works(burst);
+            all.works(burst, true);
         }
         for (a, b) in one.lanes.iter().zip(&all.lanes) {
             assert!((a.score - b.score).abs() < 1e-9 && a.calls == b.calls);
@@ -488,7 +501,7 @@ mod tests {
     #[test]
     fn nothing_is_learned_from_a_degradation_nor_from_its_beginning() {
         let mut judge = judge(0.01, 10.0);
-        judge.works(500);
+        judge.works(500, true);
         let learned = judge.take_normal(true);
         assert_eq!(learned.map(|batch| batch.calls), Some(500.0));
         let mut rng = Rng::new(3);
@@ -497,7 +510,7 @@ mod tests {
             if rng.unit() < 0.2 {
                 let _ = judge.fails();
             } else {
-                judge.works(1);
+                judge.works(1, true);
             }
             failures += judge.take_normal(true).map_or(0.0, |batch| batch.failures);
         }

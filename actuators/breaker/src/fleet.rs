@@ -16,6 +16,8 @@ pub struct Witness {
     pub threshold: f64,
     /// Where it stands.
     pub phase: PhaseKind,
+    /// Whether probes of the present phase have been answered.
+    pub answered: bool,
 }
 
 /// What the fleet tells one instance.
@@ -71,13 +73,15 @@ pub struct Probing {
     turn: u64,
     turned_at: Option<Duration>,
     healed_at: Option<Duration>,
+    /// How many were down at the last look.
+    down: usize,
     released: usize,
 }
 
-/// Instances told to probe once the callee has answered, doubling at each step: 1,000 in seven steps from eight.
+/// Instances told to probe once the callee has answered, four times as many at each step: 1,000 in five steps from eight.
 const RELEASE_FIRST: usize = 8;
 /// Time between two steps: one answer and a look at it.
-const RELEASE_STEP: Duration = Duration::from_secs(1);
+const RELEASE_STEP: Duration = Duration::from_millis(500);
 
 impl Probing {
     /// At most `probers` instances (at least 1) probe at once, changing every `hold`.
@@ -88,6 +92,7 @@ impl Probing {
             turn: 0,
             turned_at: None,
             healed_at: None,
+            down: 0,
             released: 0,
         }
     }
@@ -99,22 +104,30 @@ impl Probing {
             witnesses.iter().filter(|(_, w)| w.phase == PhaseKind::Open).map(|(&id, _)| id).collect();
         let down = witnesses.values().filter(|w| w.phase != PhaseKind::Closed).count();
         let half_open = down - open.len();
-        let closed = witnesses.len() - down;
         if down == 0 {
             (self.healed_at, self.released, self.turned_at) = (None, 0, None);
             return BTreeMap::new();
         }
-        // Somebody was down, probed, and is closed again: the callee answers.
-        let healed = closed > 0 && self.turned_at.is_some();
+        // Somebody's probes were answered: those who are still held back come now, ever more of them.
+        let answered = witnesses.values().any(|w| w.phase == PhaseKind::HalfOpen && w.answered);
+        // That stands until more go down again.
+        let healed = answered || self.healed_at.is_some() && down <= self.down;
+        self.down = down;
         if !healed {
             (self.healed_at, self.released) = (None, 0);
         }
         let invited = if healed { self.release(now) } else { self.take_turns(now) };
         let hold = Advice::HoldProbes { until: now + self.hold * 2 };
-        let room = invited.saturating_sub(half_open);
+        let room = if healed { invited } else { invited.saturating_sub(half_open) };
         let from = (self.turn as usize * self.probers) % open.len().max(1);
         let order = open.iter().cycle().skip(from).take(open.len());
-        order.enumerate().map(|(rank, &id)| (id, if rank < room { Advice::Probe } else { hold })).collect()
+        // Once it answers nobody is held back anew: who was invited and has had no call yet must stay invited.
+        let advice = |(rank, &id): (usize, &u64)| match (rank < room, healed) {
+            (true, _) => Some((id, Advice::Probe)),
+            (false, false) => Some((id, hold)),
+            (false, true) => None,
+        };
+        order.enumerate().filter_map(advice).collect()
     }
 
     fn take_turns(&mut self, now: Duration) -> usize {
@@ -129,7 +142,7 @@ impl Probing {
     fn release(&mut self, now: Duration) -> usize {
         if self.healed_at.is_none_or(|at| now >= at + RELEASE_STEP) {
             self.healed_at = Some(now);
-            self.released = (self.released * 2).max(RELEASE_FIRST);
+            self.released = (self.released * 4).max(RELEASE_FIRST);
         }
         self.released
     }
@@ -140,7 +153,7 @@ mod tests {
     use super::*;
 
     fn witness(score: f64) -> Witness {
-        Witness { score, threshold: 20.0, phase: PhaseKind::Closed }
+        Witness { score, threshold: 20.0, phase: PhaseKind::Closed, answered: false }
     }
 
     #[test]
@@ -166,11 +179,11 @@ mod tests {
         assert_eq!(probers(&probing.advise(&witnesses, Duration::ZERO)), 3);
         assert_eq!(probers(&probing.advise(&witnesses, Duration::from_secs(1))), 0);
         assert_eq!(probers(&probing.advise(&witnesses, Duration::from_secs(2))), 3);
-        witnesses.insert(0, witness(0.0));
+        witnesses.insert(0, Witness { phase: PhaseKind::HalfOpen, answered: true, ..down });
         let mut released = Vec::new();
-        for second in 3..7 {
+        for second in 3..6 {
             released.push(probers(&probing.advise(&witnesses, Duration::from_secs(second))));
         }
-        assert_eq!(released, [8, 16, 32, 64]);
+        assert_eq!(released, [8, 32, 99]);
     }
 }

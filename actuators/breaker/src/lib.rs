@@ -20,6 +20,8 @@ mod rng;
 pub mod service;
 mod shadow;
 mod shed;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stripes;
 mod transition;
 

@@ -11,7 +11,7 @@ use crate::policy::LimitPolicy;
 const WINDOW_RESULTS: u32 = 10;
 const WINDOW: Duration = Duration::from_millis(250);
 /// Latency may grow by this factor before the limit falls: some queueing keeps the callee busy.
-const TOLERANCE: f64 = 1.5;
+const TOLERANCE: f64 = 2.0;
 /// A window's gradient is never stronger than this.
 const GRADIENT_MIN: f64 = 0.5;
 /// Weight of a new window in the limit, and of a new latency without load.

@@ -254,14 +254,16 @@ impl Machine {
     }
 
     /// Puts off probing, as when others probe for all. Nothing but an open phase heeds it, and the longest wait bounds it.
-    pub fn hold_probes(&mut self, until: Duration) {
+    pub fn hold_probes(&mut self, now: Duration, until: Duration) {
+        self.now = self.now.max(now);
         if let Phase::Open { until: due } = &mut self.phase {
             *due = (*due).max(until.min(self.now + self.timing.open_wait_max));
         }
     }
 
     /// Lets probing begin now.
-    pub fn invite_probes(&mut self) {
+    pub fn invite_probes(&mut self, now: Duration) {
+        self.now = self.now.max(now);
         if let Phase::Open { until } = &mut self.phase {
             *until = (*until).min(self.now);
         }

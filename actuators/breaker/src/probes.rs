@@ -107,11 +107,12 @@ impl Probes {
         self.bad += (before - self.leases.len()) as u32;
     }
 
-    /// More bad than good in a whole stage, or as soon as that is certain, reopens: some failures are no outage.
+    /// More bad than good in a stage reopens, as soon as that is certain, and otherwise the next begins: some failures are no
+    /// outage. Probes still in flight then count in the next stage.
     pub(crate) fn verdict(&self) -> StageVerdict {
         if self.bad * 2 > self.stage || self.cancelled >= CANCELS_PER_PERMIT * self.stage {
             StageVerdict::Reopen
-        } else if self.good + self.bad == self.stage {
+        } else if self.good * 2 > self.stage || self.good + self.bad == self.stage {
             StageVerdict::Passed
         } else {
             StageVerdict::Wait

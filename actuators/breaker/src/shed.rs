@@ -29,6 +29,8 @@ const ADMITTED_MIN: f64 = 0.02;
 /// Growth of the admitted share per healthy window; it doubles while all stays well.
 const GROWTH: f64 = 0.05;
 const GROWTH_MAX: f64 = 0.4;
+/// After so many windows, with half of the calls left out, it must have helped: a trial can err.
+const USELESS_WINDOWS: u32 = 5;
 /// Failure ratio beyond the baseline that is the price of finding the limit.
 const TOLERATED: f64 = 0.05;
 
@@ -113,6 +115,7 @@ impl Trial {
 struct Throttle {
     admitted: f64,
     growth: f64,
+    windows: u32,
     window_began: Duration,
     count: Count,
     /// Failure ratio and admitted share when shedding began: what it must improve upon.
@@ -276,14 +279,16 @@ impl Shedder {
                 let bad =
                     if throttle.count.calls > 0.0 { throttle.count.bad / throttle.count.calls } else { 1.0 };
                 throttle.move_on(bad, scene);
-                let useless = throttle.admitted < 0.4 && bad > 0.8 * throttle.bad_at_first && bad > 0.5;
+                let useless = throttle.windows >= USELESS_WINDOWS
+                    && throttle.admitted < 0.5
+                    && bad > 0.9 * throttle.bad_at_first;
                 if throttle.admitted >= 1.0 {
                     self.stage = Stage::Idle;
                     self.retry = RETRY_FIRST;
                     self.next_trial = scene.now;
                     return Some(ShedEvent::Ended);
                 }
-                if useless && throttle.admitted <= ADMITTED_MIN {
+                if useless {
                     self.stand_down(scene.now);
                     return Some(ShedEvent::DoesNotHelp);
                 }
@@ -296,6 +301,7 @@ impl Shedder {
         self.stage = Stage::Shedding(Throttle {
             admitted: 1.0 - TRIAL_SHARE,
             growth: GROWTH,
+            windows: 0,
             window_began: now,
             count: Count::default(),
             bad_at_first,
@@ -320,6 +326,7 @@ impl Throttle {
             self.growth = (self.growth * 2.0).min(GROWTH_MAX);
         }
         self.admitted = self.admitted.clamp(ADMITTED_MIN, 1.0);
+        self.windows += 1;
         self.window_began = scene.now;
         self.count = Count::default();
     }

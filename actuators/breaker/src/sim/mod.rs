@@ -1,0 +1,14 @@
+//! Simulation (feature `sim`): calls arrive open loop, whatever becomes of earlier ones; each policy sees the same arrivals and the
+//! same fate of each call it admits. Everything is seeded. What is reported is per offered call.
+
+mod queueing;
+mod rules;
+mod scenarios;
+mod traffic;
+mod trips;
+
+pub use queueing::{CausalityRun, FleetRun, OverloadRun, causality, fleet, overload};
+pub use rules::{Rule, Token, by_name, names};
+pub use scenarios::{PhaseCount, Scenario, ScenarioRun, run, scenarios};
+pub use traffic::{Errors, Fate};
+pub use trips::{Drill, FalseOpenings, Until, drill, false_openings, poisoning, seasonal_detection, wilson};

@@ -90,7 +90,7 @@ mod tests {
         let points = learner.points();
         assert_eq!(points.len(), 1);
         assert!(
-            (points[0].utilisation_ratio - 0.85).abs() < 0.011 && points[0].requests == 9_000.0,
+            (points[0].utilisation_ratio - 0.85).abs() < 0.011 && points[0].requests == 10_000.0,
             "{points:?}"
         );
         assert!((points[0].late / points[0].requests - 0.004).abs() < 1e-12);

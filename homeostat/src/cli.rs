@@ -167,6 +167,8 @@ pub enum Command {
     Staging(StagingArgs),
     /// Control plane and staging cluster together, with faults: once only watching, once acting. Ends with a report.
     Demo(DemoArgs),
+    /// Replays recorded load against a policy, beside the autoscalers that people know.
+    Backtest(Box<crate::backtest::args::BacktestArgs>),
     /// Declares services, policies and objectives from a YAML file.
     Apply {
         /// The file; - reads standard input.
@@ -222,6 +224,9 @@ pub enum Command {
     Score(offline::Score),
     /// Measures the figures of the performance table.
     Bench(BenchArgs),
+    /// Plays circuit breakers, ours and others, against the same calls.
+    #[command(subcommand)]
+    Breaker(crate::commands::breaker::BreakerCommand),
     /// One process of the staging cluster.
     #[command(hide = true, name = "staging-service")]
     StagingService {
@@ -384,7 +389,7 @@ pub struct DemoArgs {
 /// `bench`.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
-    /// Which benches; all when none is named: directives, latency, loop, feedback.
+    /// Which benches; all when none is named: directives, latency, loop, feedback, breaker.
     pub names: Vec<String>,
     /// How to print the figures.
     #[command(flatten)]

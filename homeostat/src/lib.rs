@@ -13,6 +13,7 @@ pub mod detect;
 pub mod forecast;
 pub mod score;
 
+pub mod backtest;
 pub mod bench;
 pub mod commands;
 pub mod demo;

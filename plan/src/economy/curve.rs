@@ -2,6 +2,8 @@
 
 use proto::model::LatePoint;
 
+/// Half of a band.
+const BAND_HALF: f64 = 0.01;
 /// Steps of the table: half a percent of utilisation, up to 120 %.
 const STEPS: usize = 240;
 const PER_UNIT: f64 = 200.0;
@@ -41,21 +43,18 @@ impl Curve {
         self.requests = requests;
         let first = -allowed.clamp(1e-6, 0.5).ln() / (1.0 - target).max(0.05);
         let mut steepness = first.min(STEEPNESS_MAX);
-        let mut seen = points.iter().filter(|point| tells(point)).peekable();
+        let bands = rising(points);
+        let mut seen = bands.iter().peekable();
         self.table = (0..=STEPS)
             .map(|step| {
                 let used = step as f64 / PER_UNIT;
-                while let Some(point) = seen.next_if(|point| point.utilisation_ratio <= used + 0.01) {
-                    let share = (point.late / point.requests).clamp(1e-7, 1.0);
-                    steepness = (-share.ln() / (1.0 - point.utilisation_ratio).max(0.01)).min(STEEPNESS_MAX);
+                while let Some((middle, share)) = seen.next_if(|band| band.0 <= used + BAND_HALF) {
+                    let share = share.clamp(1e-7, 1.0);
+                    steepness = (-share.ln() / (1.0 - middle).max(0.01)).min(STEEPNESS_MAX);
                 }
                 (-steepness * (1.0 - used).max(0.0)).exp()
             })
             .collect();
-        // A dip in what was seen is chance: lateness never falls as utilisation rises.
-        for step in 1..self.table.len() {
-            self.table[step] = self.table[step].max(self.table[step - 1]);
-        }
         self.admission = self.find_admission();
         true
     }
@@ -102,6 +101,25 @@ impl Curve {
         let best = steps.map(|step| step as f64 / PER_UNIT).max_by(|a, b| served(*a).total_cmp(&served(*b)));
         best.unwrap_or(ADMISSION_FIRST)
     }
+}
+
+/// Lateness by utilisation as far as bands tell. It never falls as utilisation rises, so a band that says otherwise is chance and
+/// shares its counts with its neighbours (isotonic regression by pooling adjacent violators).
+fn rising(points: &[LatePoint]) -> Vec<(f64, f64)> {
+    let mut pools: Vec<(f64, f64, Vec<f64>)> = Vec::new();
+    for point in points.iter().filter(|point| tells(point)) {
+        let mut pool = (point.requests, point.late, vec![point.utilisation_ratio]);
+        while let Some(before) = pools.pop_if(|before| before.1 / before.0 > pool.1 / pool.0) {
+            let mut middles = before.2;
+            middles.append(&mut pool.2);
+            pool = (pool.0 + before.0, pool.1 + before.1, middles);
+        }
+        pools.push(pool);
+    }
+    let bands = pools.into_iter().flat_map(|(requests, late, middles)| {
+        middles.into_iter().map(move |middle| (middle, late / requests))
+    });
+    bands.collect()
 }
 
 fn tells(point: &LatePoint) -> bool {

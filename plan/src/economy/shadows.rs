@@ -116,7 +116,7 @@ impl Shadows {
         let check = CHECK_SAMPLES * aim * load;
         let more_late = ((self.real_late + check) / (self.shadow_late + check))
             .clamp(LATE_CORRECTION.0, LATE_CORRECTION.1);
-        let check = CHECK_SAMPLES * reference;
+        let check = PRIOR_SAMPLES * reference;
         let dearer = ((self.real_replicas + check) / (self.shadow_replicas + check))
             .clamp(COST_CORRECTION.0, COST_CORRECTION.1);
         let ratios = |rung: usize| {

@@ -8,10 +8,14 @@ pub(super) const FEATURES: usize = 8;
 pub(super) const CONSTANT: f64 = 0.02;
 /// Prior variance of every weight. At errors of 2 % of the load it is worth about a hundred samples of persistence.
 const PRIOR_VARIANCE: f64 = 0.003;
+/// The distance from the level may get its weight within minutes: it tells noise, which goes back, from a change, which stays.
+const LEVEL_VARIANCE: f64 = 0.1;
+/// Which feature that is.
+const LEVEL: usize = 2;
 /// Samples after which one counts 1/e in the weights: a week at 15 s.
 const MEMORY: f64 = 40_000.0;
 /// Errors are cut at so many of their sizes before weights learn from them.
-const ERROR_MAX: f64 = 8.0;
+const ERROR_MAX: f64 = 30.0;
 /// The size of errors follows within 33 samples, and beside it slowly over 2,000; both together guard against calm that ends.
 const FAST_GAIN: f64 = 0.03;
 const SLOW_GAIN: f64 = 0.000_5;
@@ -21,7 +25,8 @@ const SLOW_PRIOR: f64 = 40.0;
 const DEVIATION: f64 = 1.25;
 /// Before anything is learned: random steps of 2 % of the load.
 const STEP_SCALE: f64 = 0.02;
-const SCALE_MIN: f64 = 1e-4;
+/// Errors below one percent of the load change no number of replicas.
+const SCALE_MIN: f64 = 0.01;
 /// Bins: one for errors below a quarter of their size, then four to an octave up to 256 sizes on either side.
 const SIDE: usize = 40;
 const BINS: usize = 2 * SIDE + 1;
@@ -50,6 +55,7 @@ impl Regression {
     pub(super) fn new(steps: usize) -> Self {
         let mut variance = [[0.0; FEATURES]; FEATURES];
         (0..FEATURES).for_each(|i| variance[i][i] = PRIOR_VARIANCE);
+        variance[LEVEL][LEVEL] = LEVEL_VARIANCE;
         let scale = STEP_SCALE * (steps as f64).sqrt();
         Self {
             weights: [0.0; FEATURES],
@@ -117,11 +123,15 @@ impl Regression {
                 *cell = (*cell - sum * other / whole) / FORGET;
             }
         }
-        // Without excitation forgetting would inflate the variance for ever; it never exceeds the prior's.
-        let trace: f64 = (0..FEATURES).map(|i| self.variance[i][i]).sum();
-        let most = FEATURES as f64 * PRIOR_VARIANCE;
-        if trace > most {
-            self.variance.iter_mut().flatten().for_each(|cell| *cell *= most / trace);
+        // Without excitation forgetting would inflate the variance for ever; none ever exceeds its prior's.
+        for weight in 0..FEATURES {
+            let most = if weight == LEVEL { LEVEL_VARIANCE } else { PRIOR_VARIANCE };
+            let now = self.variance[weight][weight];
+            if now > most {
+                let shrink = (most / now).sqrt();
+                self.variance[weight].iter_mut().for_each(|cell| *cell *= shrink);
+                self.variance.iter_mut().for_each(|row| row[weight] *= shrink);
+            }
         }
     }
 
@@ -217,11 +227,11 @@ mod tests {
             let mut features = [0.0; FEATURES];
             features[0] = slope;
             let (change, scale) = (regression.change(&features), regression.scale());
-            regression.learn(&features, change, scale, 6.0 * slope);
+            regression.learn(&features, change, scale, slope);
         }
         let mut features = [0.0; FEATURES];
         features[0] = 0.1;
-        assert!((regression.change(&features) - 0.6).abs() < 0.03, "{}", regression.change(&features));
+        assert!((regression.change(&features) - 0.1).abs() < 0.01, "{}", regression.change(&features));
     }
 
     #[test]

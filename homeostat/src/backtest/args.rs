@@ -1,0 +1,96 @@
+//! What `backtest` can be told.
+
+use clap::{Args, ValueEnum};
+use std::{path::PathBuf, time::Duration};
+
+/// How the result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people; `*` marks policies that no other beats in both violations and cost.
+    Table,
+    /// For programs.
+    Json,
+    /// One self-contained page: load, replicas, violations and decisions over time.
+    Html,
+}
+
+/// `backtest`.
+#[derive(Debug, Clone, Args)]
+pub struct BacktestArgs {
+    /// CSV with a timestamp (seconds or RFC 3339) and a rate (requests/s) in each row.
+    #[arg(long)]
+    pub trace: PathBuf,
+    /// YAML with the Policy to replay [default: 2 to 500 replicas, 70 % as the declared target].
+    #[arg(long)]
+    pub policy: Option<PathBuf>,
+    /// Others to replay, as NAME:TARGET[+shedPERCENT]: hpa, keda, kpa, snaive, week, crane, static, each with a target in
+    /// percent, and oracle, hold.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "hpa:70,keda:70,kpa:70,snaive:70,week:70,crane:70,keda:70+shed90,oracle"
+    )]
+    pub compare: Vec<String>,
+    /// From the request for a replica until it is ready.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub start_up: Duration,
+    /// A later answer violates the objective.
+    #[arg(long, default_value = "400ms", value_parser = duration)]
+    pub objective: Duration,
+    /// Percentage of requests that must be in time.
+    #[arg(long, default_value_t = 99.9)]
+    pub slo: f64,
+    /// Requests per second that one replica can serve.
+    #[arg(long, default_value_t = 100.0)]
+    pub service_rate: f64,
+    /// Workers in one replica.
+    #[arg(long, default_value_t = 4)]
+    pub workers: u32,
+    /// Use the trace's own rate; otherwise its 99.5 % bin becomes 3,000 requests/s.
+    #[arg(long)]
+    pub no_scale: bool,
+    /// Multiply the load by this.
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// No metrics that were measured in these seconds of the trace are seen, as FROM..TO (3600..4200 or 1h..70m).
+    #[arg(long, value_parser = seconds_range)]
+    pub drop_metrics: Option<(u32, u32)>,
+    /// Our policy has no limiter that turns away what is too much.
+    #[arg(long)]
+    pub no_shed: bool,
+    /// Add every decision with its full report (JSON only).
+    #[arg(long)]
+    pub decisions: bool,
+    /// How to print.
+    #[arg(long, short, value_enum, default_value = "table")]
+    pub output: Format,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 60s or 400ms"))
+}
+
+fn seconds_range(text: &str) -> Result<(u32, u32), String> {
+    let (from, to) = text.split_once("..").ok_or("must be written FROM..TO")?;
+    let second = |text: &str| match text.trim().parse::<f64>() {
+        Ok(second) if second >= 0.0 && second < 4e9 => Ok(second as u32),
+        Ok(_) => Err("must be seconds from 0 on".to_owned()),
+        Err(_) => duration(text.trim()).map(|time| time.as_secs() as u32),
+    };
+    let (from, to) = (second(from)?, second(to)?);
+    if from < to { Ok((from, to)) } else { Err("must end after it begins".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_in_seconds_and_in_words() {
+        assert_eq!(seconds_range("3600..4200"), Ok((3_600, 4_200)));
+        assert_eq!(seconds_range("1h..70m"), Ok((3_600, 4_200)));
+        for bad in ["5", "9..3", "-1..4", "a..b"] {
+            assert!(seconds_range(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -114,6 +114,9 @@ impl Patterns {
 
     /// The newest value that lies whole periods back on the wall clock.
     fn ago(&self, bins: &Bins, cell: i64, local: i64, period: i64) -> f64 {
+        if self.newest == i64::MIN {
+            return f64::NAN;
+        }
         let length = self.history.len() as i64;
         let mut back = ((cell - self.newest).max(1) + period - 1) / period * period;
         // A gap: one period further back, as far as memory goes.

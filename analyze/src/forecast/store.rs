@@ -14,6 +14,9 @@ use crate::snapshot::{
     codec::{Reader, Stored, Writer},
 };
 
+/// No step has a number beyond this.
+const FAR: i64 = 1 << 48;
+
 impl Forecaster {
     /// What was learned, as bytes.
     #[must_use]
@@ -51,6 +54,11 @@ impl Forecaster {
         state.open = is_open.then_some(open);
         state.cell = (reader.get()?, reader.get()?);
         state.suspect_since = reader.get()?;
+        // Far beyond any time, yet far from where numbers of steps would overflow.
+        let numbers = [open.0, state.suspect_since.unwrap_or(0), state.patterns.newest.max(-FAR)];
+        if numbers.iter().any(|number| number.abs() > FAR) {
+            return Err(reader.damaged());
+        }
         forecaster.bins.look_up(forecaster.bins.cell(open.0));
         if reader.is_at_end() { Ok(forecaster) } else { Err(reader.damaged()) }
     }

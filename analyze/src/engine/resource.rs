@@ -192,13 +192,6 @@ impl Resource {
         (!spans.is_empty() || !changes.is_empty()).then(|| (self.id.clone(), spans, changes))
     }
 
-    /// What happened to its budget since the last call, when anything did.
-    pub(super) fn take_budget(&mut self) -> Option<(ResourceId, Vec<ClosedSpan>, Vec<AlertChange>)> {
-        let tracker = self.tracker.as_mut()?;
-        let (spans, changes) = (tracker.take_closed(), tracker.take_changes());
-        (!spans.is_empty() || !changes.is_empty()).then(|| (self.id.clone(), spans, changes))
-    }
-
     pub(super) fn open_symptoms(&self) -> usize {
         SymptomKind::ALL.iter().filter(|kind| self.symptoms.is_open(**kind)).count()
     }

@@ -2,6 +2,7 @@
 //! Postgres with fsync on. Each stands beside its target, met or not.
 
 mod actuator;
+mod breaker;
 mod directives;
 mod feedback;
 mod looping;
@@ -54,7 +55,7 @@ impl Figure {
 }
 
 /// Benches by name.
-const NAMES: [&str; 4] = ["directives", "latency", "loop", "feedback"];
+const NAMES: [&str; 5] = ["directives", "latency", "loop", "feedback", "breaker"];
 
 /// `homeostat bench`.
 pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
@@ -72,6 +73,11 @@ pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
         let mut figures = Vec::new();
         for name in NAMES.into_iter().filter(|name| wanted(name)) {
             eprintln!("homeostat: bench {name} ...");
+            if name == "breaker" {
+                // It needs no services.
+                figures.extend(breaker::decision(&ctx)?);
+                continue;
+            }
             let rig = Rig::start(&dir, &ctx).await?;
             let measured = match name {
                 "directives" => directives::throughput(&rig, &ctx).await,

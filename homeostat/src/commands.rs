@@ -1,5 +1,6 @@
 //! What each command does. Long-running ones go through the chassis; the others are short conversations over gRPC.
 
+pub mod breaker;
 pub mod declare;
 pub mod detect;
 pub mod directives;
@@ -42,6 +43,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Forecast(args) => offline::run(|| forecast::forecast(&args)),
         Command::Score(command) => offline::run(|| score::score(&command)),
         Command::Backtest(args) => crate::backtest::backtest(&args),
+        Command::Breaker(command) => offline::run(|| breaker::breaker(command)),
         Command::Bench(args) => crate::bench::bench(&global, args),
         Command::Apply { file, output } => {
             ask(&global, |clients| declare::apply(clients, file, output.output))

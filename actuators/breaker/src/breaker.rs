@@ -114,6 +114,8 @@ pub struct Breaker {
     open_until: AtomicU64,
     /// Calls that took as long as this are for the core; in nanoseconds.
     slow_from: AtomicU64,
+    /// Calls that began before this say nothing about the suspicion there is; in nanoseconds.
+    suspect_since: AtomicU64,
     /// When somebody is to look at the time; in nanoseconds.
     look_at: AtomicU64,
     /// Latencies are sampled when the count has none of these bits.
@@ -129,6 +131,7 @@ struct Inner {
     core: Core,
     /// How much of the stripes' sum the core has heard of.
     worked: u64,
+    before: u64,
 }
 
 /// Gate codes: admit and count; admit and forget; rejected until `open_until`; take the lock and ask.
@@ -158,11 +161,12 @@ impl Breaker {
             gate: AtomicU64::new(GATE_ASK),
             open_until: AtomicU64::new(0),
             slow_from: AtomicU64::new(u64::MAX),
+            suspect_since: AtomicU64::new(0),
             look_at: AtomicU64::new(0),
             sample_mask: AtomicU64::new(0),
             stripes: Stripes::default(),
             samples: [const { AtomicU32::new(0) }; BUCKETS],
-            inner: Mutex::new(Inner { core: Core::new(policy, setup.seed, unix), worked: 0 }),
+            inner: Mutex::new(Inner { core: Core::new(policy, setup.seed, unix), worked: 0, before: 0 }),
             listener: None,
         };
         breaker.publish(&breaker.lock().core);
@@ -368,7 +372,11 @@ impl Breaker {
             && nanos < self.slow_from.load(Ordering::Relaxed)
             && self.gate.load(Ordering::Acquire) == gate
         {
-            let count = self.stripes.worked();
+            let began = self::nanos(now).saturating_sub(nanos);
+            let count = match began < self.suspect_since.load(Ordering::Relaxed) {
+                true => self.stripes.worked_before(),
+                false => self.stripes.worked(),
+            };
             if count & self.sample_mask.load(Ordering::Relaxed) == 0 {
                 self.samples[latency::bucket(latency)].fetch_add(1, Ordering::Relaxed);
             }
@@ -386,11 +394,14 @@ impl Breaker {
     /// Tells the core what happened around the lock, lets `act` act, publishes what came of it, and tells the listener.
     fn with_core<T>(&self, now: Duration, act: impl FnOnce(&mut Core) -> T) -> T {
         let mut guard = self.lock();
-        let Inner { core, worked } = &mut *guard;
+        let Inner { core, worked, before: heard_before } = &mut *guard;
         let before = core.log.number();
         let total = self.stripes.total_worked();
         core.worked(now, total.wrapping_sub(*worked));
         *worked = total;
+        let total = self.stripes.total_before();
+        core.worked_before(total.wrapping_sub(*heard_before));
+        *heard_before = total;
         if now >= core.next_look() {
             let samples = std::array::from_fn(|index| self.samples[index].swap(0, Ordering::Relaxed));
             core.sampled(now, &samples);
@@ -421,6 +432,8 @@ impl Breaker {
             self.open_until.store(nanos(until), Ordering::Release);
         }
         self.slow_from.store(nanos(core.slow_limit()), Ordering::Relaxed);
+        let since = core.failing.suspect_since().map_or(0, nanos);
+        self.suspect_since.store(since, Ordering::Relaxed);
         self.look_at.store(nanos(core.next_look()), Ordering::Relaxed);
         let mask = match core.rate() {
             rate if rate < 100.0 => 0,

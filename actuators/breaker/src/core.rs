@@ -273,10 +273,14 @@ impl Core {
         self.rate.fresh += 1.0;
         let slow = !bad.any() && self.slow_limit.is_some_and(|limit| latency >= limit);
         let worse = bad.any() || slow;
+        let began = now.saturating_sub(latency);
+        let before = self.failing.suspect_since().is_some_and(|since| began < since);
         self.bad = (self.bad.0 * 0.98 + f64::from(worse), self.bad.1 * 0.98 + f64::from(bad.overload));
         if bad.failed {
-            let found = self.failing.fails();
+            let found = self.failing.fails(began);
             self.found(now, found, Cause::Failures);
+        } else if !bad.any() && before {
+            self.failing.worked_before(1);
         } else if !bad.any() && self.failing.works(1, !self.shed.is_active()) {
             self.note(now, self.state(), Cause::Recovered, self.failing.evidence());
         }
@@ -285,14 +289,16 @@ impl Core {
         }
         // Overload is trouble that shedding may relieve, and never an outage: it is judged with the slow calls.
         if slow || bad.overload {
-            let found = self.slow.fails();
+            let found = self.slow.fails(began);
             self.found(now, found, Cause::SlowCalls);
         } else if !bad.failed && self.slow.works(1, !self.shed.is_active()) {
             self.note(now, self.state(), Cause::Recovered, self.slow.evidence());
         }
-        let scene = self.scene(now);
-        let event = self.shed.result(&scene, arm, worse);
-        self.shed_event(now, event);
+        if self.shed.is_active() {
+            let scene = self.scene(now);
+            let event = self.shed.result(&scene, arm, worse);
+            self.shed_event(now, event);
+        }
     }
 
     /// That many ordinary calls succeeded since the last word, in no matter what order among themselves.
@@ -311,6 +317,15 @@ impl Core {
             if over {
                 self.note(now, self.state(), Cause::Recovered, evidence);
             }
+        }
+    }
+
+    /// That many ordinary calls succeeded that began before the suspicion there is.
+    pub(crate) fn worked_before(&mut self, count: u64) {
+        if count > 0 && self.machine.phase() == Phase::Closed {
+            self.shadow.offered += if self.mode == Mode::MetricsOnly { count } else { 0 };
+            self.rate.fresh += count as f64;
+            self.failing.worked_before(count);
         }
     }
 

@@ -5,6 +5,8 @@
 //! two-state chain (Gilbert), so the second failure in a row weighs less than the first if that is what bursts are like.
 //! Cost per failure is a handful of additions; any number of successes in a row costs as much as one.
 
+use std::time::Duration;
+
 use crate::baseline::{Batch, Normal};
 
 /// Outage (sharp: nothing gets through), outage (a few do), half, a fifth, eight times and a few times the baseline.
@@ -144,6 +146,9 @@ pub(crate) struct Judge {
     level: Option<Level>,
     /// Whether every call since the degradation was told has failed: then it may still be an outage that began before.
     onset: bool,
+    /// When the call began whose failure began the suspicion of an outage. What began earlier says nothing about it, however
+    /// late it ends: where calls overlap, the last good results come mixed with the first bad ones.
+    suspect_since: Option<Duration>,
     /// Calls since the outage lane was last zero: not part of the level, or an outage would hide itself.
     fresh: (f64, f64),
     run: u32,
@@ -163,6 +168,7 @@ impl Judge {
             can_be_outage,
             level: None,
             onset: false,
+            suspect_since: None,
             fresh: (0.0, 0.0),
             run: 0,
             pending: Batch::default(),
@@ -228,7 +234,7 @@ impl Judge {
     /// Forgets the evidence and holds things for normal, as after an outage or when told so.
     pub(crate) fn reset(&mut self) {
         self.lanes.iter_mut().for_each(Lane::clear);
-        (self.level, self.onset) = (None, false);
+        (self.level, self.onset, self.suspect_since) = (None, false, None);
         self.fresh = (0.0, 0.0);
         self.run = 0;
         self.pending = Batch::default();
@@ -240,6 +246,16 @@ impl Judge {
         let run = f64::from(self.run.min(RUN_MAX));
         let again = (run - 1.0).max(0.0);
         Batch { after_failure: run, failed_again: again, ..Batch::default() }
+    }
+
+    /// From when calls count for the suspicion that there is.
+    pub(crate) fn suspect_since(&self) -> Option<Duration> {
+        self.suspect_since
+    }
+
+    /// That many calls worked that began before the suspicion.
+    pub(crate) fn worked_before(&mut self, count: u64) {
+        self.pending.calls += count as f64;
     }
 
     /// That many calls worked, one after the other. True if a degradation is over by them, as far as it `may_be_over`: while
@@ -261,19 +277,27 @@ impl Judge {
             lane.works(after_failure, count);
         }
         self.settle_level();
+        self.settle_suspicion();
         let Some(level) = &mut self.level else { return false };
         level.recovery += level.works * count;
         let recovered = may_be_over && level.recovery >= RECOVERED;
         if recovered {
             self.level = None;
             self.lanes.iter_mut().for_each(Lane::clear);
+            self.suspect_since = None;
             self.restep();
         }
         recovered
     }
 
-    /// A call failed. The verdict, if it is a new one.
-    pub(crate) fn fails(&mut self) -> Option<(Verdict, Evidence)> {
+    /// A call that began at `began` failed. The verdict, if it is a new one.
+    pub(crate) fn fails(&mut self, began: Duration) -> Option<(Verdict, Evidence)> {
+        if self.suspect_since.is_some_and(|since| began < since) {
+            self.pending.calls += 1.0;
+            self.pending.failures += 1.0;
+            return None;
+        }
+        self.suspect_since.get_or_insert(began);
         let again = self.run > 0;
         self.pending.calls += 1.0;
         self.pending.failures += 1.0;
@@ -292,6 +316,7 @@ impl Judge {
         }
         let found = self.found();
         self.settle_level();
+        self.settle_suspicion();
         found
     }
 
@@ -325,6 +350,12 @@ impl Judge {
     fn against_degraded(&self, calls: f64, failures: f64) -> f64 {
         let (low, high) = self.around();
         failures * (high / low).ln() + (calls - failures) * ((1.0 - high) / (1.0 - low)).ln()
+    }
+
+    fn settle_suspicion(&mut self) {
+        if self.lanes[..OUTAGE_LANES].iter().all(|lane| lane.score <= 0.0) {
+            self.suspect_since = None;
+        }
     }
 
     /// The level of a degradation follows all calls but those that may be an outage beginning.
@@ -399,9 +430,13 @@ mod tests {
         let mut requests: Vec<_> = (0..400)
             .map(|seed| {
                 let (mut judge, mut rng) = (judge(baseline, rate), Rng::new(seed));
-                (1..).find(
-                    |_| if rng.unit() < failing { judge.fails().is_some() } else { judge.works(1, true) },
-                )
+                (1..).find(|_| {
+                    if rng.unit() < failing {
+                        judge.fails(Duration::ZERO).is_some()
+                    } else {
+                        judge.works(1, true)
+                    }
+                })
             })
             .map(|found| found.unwrap_or(u64::MAX))
             .collect();
@@ -429,7 +464,7 @@ mod tests {
                 let (mut judge, mut rng) = (judge(0.01, 100.0), Rng::new(seed));
                 openings.extend((0..5_000).find(|_| {
                     if rng.unit() < failing {
-                        matches!(judge.fails(), Some((Verdict::Outage, _)))
+                        matches!(judge.fails(Duration::ZERO), Some((Verdict::Outage, _)))
                     } else {
                         judge.works(1, true);
                         false
@@ -447,13 +482,13 @@ mod tests {
         let (mut judge, mut rng) = (judge(0.01, 100.0), Rng::new(1));
         for _ in 0..2_000 {
             if rng.unit() < 0.3 {
-                let _ = judge.fails();
+                let _ = judge.fails(Duration::ZERO);
             } else {
                 judge.works(1, true);
             }
         }
         assert_eq!(judge.verdict(), Verdict::Degraded);
-        let opened = (1..200).find(|_| matches!(judge.fails(), Some((Verdict::Outage, _))));
+        let opened = (1..200).find(|_| matches!(judge.fails(Duration::ZERO), Some((Verdict::Outage, _))));
         assert!(opened.is_some_and(|after| after <= 40), "{opened:?}");
     }
 
@@ -462,14 +497,14 @@ mod tests {
         let (mut judge, mut rng) = (judge(0.01, 10.0), Rng::new(2));
         while judge.verdict() == Verdict::Nominal {
             if rng.unit() < 0.2 {
-                let _ = judge.fails();
+                let _ = judge.fails(Duration::ZERO);
             } else {
                 judge.works(1, true);
             }
         }
         let over = (0..2_000).find(|_| {
             if rng.unit() < 0.01 {
-                judge.fails();
+                judge.fails(Duration::ZERO);
                 false
             } else {
                 judge.works(1, true)
@@ -484,8 +519,8 @@ mod tests {
         let (mut one, mut all) = (judge(0.01, 10.0), judge(0.01, 10.0));
         for burst in [3, 1, 40, 7] {
             for judge in [&mut one, &mut all] {
-                let _ = judge.fails();
-                let _ = judge.fails();
+                let _ = judge.fails(Duration::ZERO);
+                let _ = judge.fails(Duration::ZERO);
             }
             for _ in 0..burst {
                 one.works(1, true);
@@ -508,7 +543,7 @@ mod tests {
         let mut failures = 0.0;
         for _ in 0..3_000 {
             if rng.unit() < 0.2 {
-                let _ = judge.fails();
+                let _ = judge.fails(Duration::ZERO);
             } else {
                 judge.works(1, true);
             }

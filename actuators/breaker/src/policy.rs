@@ -91,7 +91,7 @@ impl Default for Policy {
             adopt_after: 14 * DAY,
             open_wait: Duration::from_millis(500),
             open_wait_max: Duration::from_secs(30),
-            probe_share: 0.005,
+            probe_share: 0.01,
             open_wait_jitter: 0.2,
             half_open_permits: 16,
             permit_ttl: Duration::from_secs(5),

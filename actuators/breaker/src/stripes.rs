@@ -12,6 +12,7 @@ const STRIPES: usize = 8;
 #[repr(align(128))]
 struct Stripe {
     worked: AtomicU64,
+    before: AtomicU64,
     rejected: AtomicU64,
 }
 
@@ -27,12 +28,21 @@ impl Stripes {
         self.own().worked.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Counts a call that worked but began before the suspicion.
+    pub(crate) fn worked_before(&self) -> u64 {
+        self.own().before.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn rejected(&self) {
         self.own().rejected.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn total_worked(&self) -> u64 {
         self.stripes.iter().map(|stripe| stripe.worked.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(crate) fn total_before(&self) -> u64 {
+        self.stripes.iter().map(|stripe| stripe.before.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn total_rejected(&self) -> u64 {

@@ -192,7 +192,7 @@ fn waits_double_while_it_does_not_heal_and_start_over_after_a_healthy_time() {
 
 #[test]
 fn where_probes_are_cheap_the_wait_stays_short() {
-    let breaker = breaker(Policy { probe_share: 0.005, ..policy() });
+    let breaker = breaker(Policy { probe_share: 0.01, ..policy() });
     for ms in 0..5_000 {
         works(&breaker, at(ms * 2), 1);
     }

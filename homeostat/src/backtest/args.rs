@@ -73,7 +73,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn seconds_range(text: &str) -> Result<(u32, u32), String> {
     let (from, to) = text.split_once("..").ok_or("must be written FROM..TO")?;
     let second = |text: &str| match text.trim().parse::<f64>() {
-        Ok(second) if second >= 0.0 && second < 4e9 => Ok(second as u32),
+        Ok(second) if (0.0..4e9).contains(&second) => Ok(second as u32),
         Ok(_) => Err("must be seconds from 0 on".to_owned()),
         Err(_) => duration(text.trim()).map(|time| time.as_secs() as u32),
     };

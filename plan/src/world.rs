@@ -30,7 +30,7 @@ pub struct World {
     histories: BTreeMap<ResourceId, History>,
     economies: BTreeMap<ResourceId, Economy>,
     no_history: History,
-    no_economy: Economy,
+    no_economy: Box<Economy>,
     /// Services with a limiter that follows the advised admission.
     pub shedding: BTreeSet<ResourceId>,
     /// The directives.
@@ -63,7 +63,7 @@ impl World {
             histories: BTreeMap::new(),
             economies: BTreeMap::new(),
             no_history: History::default(),
-            no_economy: Economy::default(),
+            no_economy: Box::default(),
             shedding: BTreeSet::new(),
             ledger: Ledger::default(),
             actuators: Vec::new(),

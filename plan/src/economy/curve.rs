@@ -55,6 +55,18 @@ impl Curve {
                 (-steepness * (1.0 - used).max(0.0)).exp()
             })
             .collect();
+        // What runs on from one band never exceeds what was seen in a busier one.
+        let (mut busier, mut most) = (bands.iter().rev().peekable(), 1.0f64);
+        for (step, late) in self.table.iter_mut().enumerate().rev() {
+            while let Some((_, share)) = busier.next_if(|band| band.0 >= step as f64 / PER_UNIT) {
+                most = most.min(share.clamp(1e-7, 1.0));
+            }
+            *late = late.min(most);
+        }
+        // Where a steeper band begins, its exponential may start below the end of the one before.
+        for step in 1..self.table.len() {
+            self.table[step] = self.table[step].max(self.table[step - 1]);
+        }
         self.admission = self.find_admission();
         true
     }

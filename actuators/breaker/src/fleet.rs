@@ -142,7 +142,7 @@ impl Probing {
     fn release(&mut self, now: Duration) -> usize {
         if self.healed_at.is_none_or(|at| now >= at + RELEASE_STEP) {
             self.healed_at = Some(now);
-            self.released = (self.released * 4).max(RELEASE_FIRST);
+            self.released = self.released.saturating_mul(4).max(RELEASE_FIRST);
         }
         self.released
     }

@@ -26,7 +26,7 @@ fn promtool(args: &[&str]) -> Option<Output> {
 }
 
 fn objectives(text: &str) -> Vec<ObjectiveSpec> {
-    resolve(&read(text).unwrap()).unwrap()
+    resolve(&read(text).expect("valid OpenSLO")).expect("whole documents")
 }
 
 fn slo(name: &str, target: f64, days: u64) -> String {
@@ -104,8 +104,11 @@ fn series(trial: &Trial) -> Value {
 fn alert_test(trial: &Trial, evaluation: u64, fires: bool) -> Value {
     let rule = &trial.objective.rules[trial.rule];
     let (file, _) = rules(std::slice::from_ref(&trial.objective));
-    let written =
-        file.groups[0].rules.iter().find(|written| written.labels.get("rule") == Some(&rule.name)).unwrap();
+    let written = file.groups[0]
+        .rules
+        .iter()
+        .find(|written| written.labels.get("rule") == Some(&rule.name))
+        .expect("each rule is written");
     let expected = json!([{ "exp_labels": written.labels, "exp_annotations": written.annotations }]);
     json!({
         "eval_time": format!("{}s", evaluation * trial.step_s),

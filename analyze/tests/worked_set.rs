@@ -15,13 +15,17 @@ fn documents() -> Vec<Document> {
     ["base", "indicators", "alerts", "objectives", "staging"]
         .iter()
         .flat_map(|file| {
-            read(&std::fs::read_to_string(folder.join(format!("{file}.yaml"))).unwrap()).unwrap()
+            read(
+                &std::fs::read_to_string(folder.join(format!("{file}.yaml")))
+                    .expect("the worked set can be read"),
+            )
+            .expect("the worked set can be read")
         })
         .collect()
 }
 
 fn objectives() -> Vec<ObjectiveSpec> {
-    resolve(&documents()).unwrap()
+    resolve(&documents()).expect("the worked set can be read")
 }
 
 #[test]

@@ -141,6 +141,10 @@ fn cores_are_pure() {
         for file in
             sources(&root().join(service).join("src")).into_iter().filter(|file| !is_shell(service, file))
         {
+            // Tests of a core may read data that lies beside the repository.
+            if file.file_name().is_some_and(|name| name == "tests.rs") {
+                continue;
+            }
             cores += 1;
             let text = fs::read_to_string(&file).unwrap();
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));

@@ -11,6 +11,8 @@ use std::{
 };
 use system_tests::{Five, data_dir, turn};
 
+/// Signals with a learned threshold before the first kill: some of each managed service.
+const LEARNED_MIN: usize = 5;
 const KILLS: usize = 20;
 const VICTIMS: [&str; 7] = ["knowledge", "monitor", "analyze", "plan", "execute", "actuator", "postgres"];
 const BACK_DEADLINE: Duration = Duration::from_secs(40);
@@ -98,16 +100,29 @@ fn check(records: &[DirectiveRecord]) {
     }
 }
 
+/// Signals of the cluster whose learned threshold is in force.
+async fn active_thresholds(five: &Five) -> BTreeSet<String> {
+    let knowledge = five.clients.knowledge().unwrap();
+    let listed = knowledge.list_thresholds("service:staging/", true, "").await.unwrap().thresholds;
+    let active = listed.iter().filter(|threshold| threshold.state == ThresholdState::Active);
+    active.map(|threshold| threshold.signal.to_string()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_done_twice_whatever_is_killed() {
     let _turn = turn();
     let dir = data_dir();
     let mut five = Five::start(dir.path()).await;
-    let mut staging = cluster::start(dir.path(), "flash-crowd", Duration::from_secs(150), "act", 9);
+    let mut staging = cluster::start(dir.path(), "flash-crowd", Duration::from_secs(240), "act", 9);
     let knowledge = five.clients.knowledge().unwrap();
     eventually(Duration::from_secs(60), "actuators", || async {
         let actuators = knowledge.list_actuators(true).await.ok()?;
         (actuators.len() >= 2).then_some(())
+    })
+    .await;
+    // What is learned before anything is killed must be there afterwards.
+    let learned = eventually(Duration::from_secs(120), "learned thresholds", || async {
+        Some(active_thresholds(&five).await).filter(|active| active.len() >= LEARNED_MIN)
     })
     .await;
     let mut known = BTreeSet::new();
@@ -134,10 +149,8 @@ async fn nothing_is_lost_or_done_twice_whatever_is_killed() {
         records.iter().any(|record| record.state == DirectiveState::Verified),
         "something was verified in between"
     );
-    let thresholds = knowledge.list_thresholds("service:staging/", true, "").await.unwrap().thresholds;
-    assert!(
-        thresholds.iter().any(|threshold| threshold.state == ThresholdState::Active),
-        "learned thresholds are still there"
-    );
+    let active = active_thresholds(&five).await;
+    let lost: Vec<_> = learned.difference(&active).collect();
+    assert!(lost.is_empty(), "learned thresholds are gone: {lost:?}");
     assert!(staging.ended().is_none_or(|code| code == 0));
 }

@@ -20,5 +20,8 @@ pub mod grpc;
 pub mod metrics;
 pub mod service;
 
+#[cfg(test)]
+mod testing;
+
 pub use config::Config;
 pub use service::{Handle, StartError, start};

@@ -8,8 +8,6 @@ pub enum View {
     /// The value itself.
     #[default]
     Value,
-    /// The logarithm of its size: small values that changed by a factor.
-    Logarithm,
     /// The mean of a few samples.
     ShortMean,
     /// The mean of many samples.
@@ -20,43 +18,19 @@ pub enum View {
     Season,
     /// A level that moved to stay.
     Level,
-    /// The form of its course, against the forms seen before.
-    Shape,
-    /// A slope that is no chance.
-    Trend,
-    /// Samples that did not come.
-    Missing,
 }
 
 impl View {
-    /// All of them, in the order in which ties are settled.
-    pub const ALL: [Self; 10] = [
-        Self::Value,
-        Self::Logarithm,
-        Self::ShortMean,
-        Self::LongMean,
-        Self::Spread,
-        Self::Season,
-        Self::Level,
-        Self::Shape,
-        Self::Trend,
-        Self::Missing,
-    ];
-
     /// The name as it stands in files and evidence.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Value => "value",
-            Self::Logarithm => "logarithm",
             Self::ShortMean => "short_mean",
             Self::LongMean => "long_mean",
             Self::Spread => "spread",
             Self::Season => "season",
             Self::Level => "level",
-            Self::Shape => "shape",
-            Self::Trend => "trend",
-            Self::Missing => "missing",
         }
     }
 }

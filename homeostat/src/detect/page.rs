@@ -133,15 +133,11 @@ fn escape(text: &str) -> String {
 pub fn why(view: View) -> &'static str {
     match view {
         View::Value => "the value is unlike any before it",
-        View::Logarithm => "it changed by a factor not seen before",
         View::ShortMean => "the mean of the last few samples is unlike any before",
         View::LongMean => "the mean over a longer while is unlike any before",
         View::Spread => "it varies as never before: a burst, or a line gone flat",
         View::Season => "it is unlike this time of the day or week",
         View::Level => "the level has moved and stays there",
-        View::Shape => "its course has a shape not seen before",
-        View::Trend => "it keeps drifting, more than chance explains",
-        View::Missing => "samples did not come",
     }
 }
 

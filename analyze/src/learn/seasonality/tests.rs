@@ -6,32 +6,9 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::*;
 use crate::snapshot::codec::{Reader, Stored, Writer};
+use crate::testing::Noise;
 
 const HOUR: u64 = 3_600;
-
-/// Xorshift: as random as these tests need.
-struct Noise(u64);
-
-impl Noise {
-    fn new(seed: u64) -> Self {
-        let mut noise = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        for _ in 0..20 {
-            noise.uniform();
-        }
-        noise
-    }
-
-    fn uniform(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-}
 
 fn settings(interval: Duration) -> FinderSettings {
     FinderSettings { interval: Some(interval), ..FinderSettings::default() }

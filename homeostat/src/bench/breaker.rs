@@ -1,5 +1,8 @@
 //! What a decision of the breaker costs, on one thread and on two, and whether that grows with the traffic in its window.
 
+#[cfg(feature = "bench-peers")]
+mod peers;
+
 use super::Figure;
 use breaker::{Breaker, Outcome, Policy};
 use chassis::Context;
@@ -15,6 +18,14 @@ const LATENCY: Duration = Duration::from_millis(20);
 pub(super) fn decision(ctx: &Context) -> anyhow::Result<Vec<Figure>> {
     let breaker = Breaker::new(Policy::default())?;
     let one = middle(ctx, 1, |step| call(&breaker, Duration::from_micros(step)));
+    let failing = Breaker::new(Policy::default())?;
+    let fails = middle(ctx, 1, |step| {
+        let now = Duration::from_micros(step);
+        if let Ok(permit) = std::hint::black_box(&failing).try_acquire(now) {
+            let outcome = if step % 100 == 0 { Outcome::Failure } else { Outcome::Success };
+            permit.record(now, outcome, LATENCY);
+        }
+    });
     let shared = Breaker::new(Policy::default())?;
     let two = middle(ctx, 2, |step| call(&shared, Duration::from_micros(step)));
     let open = opened()?;
@@ -25,13 +36,19 @@ pub(super) fn decision(ctx: &Context) -> anyhow::Result<Vec<Figure>> {
     let (quiet, busy) = (Breaker::new(Policy::default())?, Breaker::new(Policy::default())?);
     let sparse = middle(ctx, 1, |step| call(&quiet, Duration::from_millis(100 * step)));
     let dense = middle(ctx, 1, |step| call(&busy, Duration::from_micros(10 * step)));
+    #[cfg_attr(
+        not(feature = "bench-peers"),
+        expect(unused_mut, reason = "peers are added where they are built")
+    )]
     let mut figures = vec![
         Figure::at_most("breaker_decision", one, "ns", 50.0),
         Figure::at_most("breaker_decision_2_threads", two, "ns", 100.0),
+        Figure::at_most("breaker_decision_1_percent_failing", fails, "ns", 50.0),
         Figure::at_most("breaker_rejection", rejected, "ns", 50.0),
         Figure::at_most("breaker_cost_1e6_over_1e2_calls", dense / sparse, "ratio", 1.2),
     ];
-    peers(ctx, &mut figures);
+    #[cfg(feature = "bench-peers")]
+    peers::beside(ctx, &mut figures)?;
     Ok(figures)
 }
 
@@ -51,12 +68,17 @@ fn opened() -> anyhow::Result<Breaker> {
 
 /// Nanoseconds per call of each thread, the middle of several measurements.
 fn middle(ctx: &Context, threads: usize, call: impl Fn(u64) + Sync) -> f64 {
+    middle_of(ctx, threads, || &call)
+}
+
+/// As [`middle`], where each thread makes what it calls with.
+fn middle_of<F: FnMut(u64)>(ctx: &Context, threads: usize, make: impl Fn() -> F + Sync) -> f64 {
     let mut measured: Vec<f64> = (0..REPEATS as u64)
         .map(|repeat| {
             let began = ctx.clock.monotonic();
             std::thread::scope(|scope| {
                 for _ in 0..threads {
-                    scope.spawn(|| (repeat * CALLS..(repeat + 1) * CALLS).for_each(&call));
+                    scope.spawn(|| (repeat * CALLS..(repeat + 1) * CALLS).for_each(make()));
                 }
             });
             (ctx.clock.monotonic() - began).as_nanos() as f64 / CALLS as f64
@@ -64,25 +86,4 @@ fn middle(ctx: &Context, threads: usize, call: impl Fn(u64) + Sync) -> f64 {
         .collect();
     measured.sort_by(f64::total_cmp);
     measured[REPEATS / 2]
-}
-
-#[cfg(not(feature = "bench-peers"))]
-fn peers(_: &Context, _: &mut [Figure]) {}
-
-/// The same on the same machine: peers that are built with feature `bench-peers`.
-#[cfg(feature = "bench-peers")]
-fn peers(ctx: &Context, figures: &mut [Figure]) {
-    use failsafe::CircuitBreaker as _;
-    for (figure, threads) in figures.iter_mut().zip([1, 2]) {
-        let breaker = failsafe::Config::new().build();
-        let failsafe = middle(ctx, threads, |_| {
-            let _ = std::hint::black_box(breaker.call(|| Ok::<(), ()>(())).is_ok());
-        });
-        let breaker = recloser::Recloser::custom().build();
-        let recloser = middle(ctx, threads, |_| {
-            let _ = std::hint::black_box(breaker.call(|| Ok::<(), ()>(())).is_ok());
-        });
-        figure.peers =
-            [("failsafe".to_owned(), failsafe), ("recloser".to_owned(), recloser)].into_iter().collect();
-    }
 }

@@ -143,7 +143,9 @@ impl Core {
     pub(super) fn restore(&self, number: ShardNumber, snapshot: &Snapshot) {
         let now = self.clock.now();
         let Snapshot { key, format, body, at_unix_ms: _ } = snapshot;
-        match self.with(number, |owned| snapshot::restore(&mut owned.shard, *format, body, now)) {
+        // Read outside the lock: that takes as long as judging many batches.
+        let saved = snapshot::read(*format, body);
+        match saved.map(|saved| self.with(number, |owned| saved.adopt(&mut owned.shard, now))) {
             Ok(signals) => {
                 self.metrics.snapshot("restored");
                 tracing::debug!(key, signals, "restored what was learned");
@@ -161,24 +163,21 @@ impl Core {
     }
 
     /// The blocks of a shard that changed since the last call.
-    pub(super) fn changed(&self, number: ShardNumber) -> Vec<Snapshot> {
+    pub(super) fn take_changed(&self, number: ShardNumber) -> Vec<usize> {
+        self.with(number, |owned| snapshot::take_changed(&mut owned.shard))
+    }
+
+    /// A block as it is now. The shard is locked while it is written, not while it is compressed.
+    pub(super) fn block(&self, number: ShardNumber, block: usize) -> Result<Snapshot, snapshot::Error> {
         let at_unix_ms = self.clock.now().as_millisecond();
-        let blocks = self.with(number, |owned| snapshot::changed(&mut owned.shard));
-        let one = |block: snapshot::Block| Snapshot {
-            key: format!("{}{}", key_prefix(number), block.number),
-            format: snapshot::FORMAT,
-            body: block.body,
-            at_unix_ms,
-        };
-        blocks.into_iter().map(one).collect()
+        let block = self.with(number, |owned| snapshot::write(&owned.shard, block)).compress()?;
+        let key = format!("{}{}", key_prefix(number), block.number);
+        Ok(Snapshot { key, format: snapshot::FORMAT, body: block.body, at_unix_ms })
     }
 
     /// A block could not be saved.
-    pub(super) fn mark_changed(&self, number: ShardNumber, key: &str) {
-        let block = key.strip_prefix(&key_prefix(number)).and_then(|block| block.parse().ok());
-        if let Some(block) = block {
-            self.with(number, |owned| owned.shard.mark_changed(block));
-        }
+    pub(super) fn mark_changed(&self, number: ShardNumber, block: usize) {
+        self.with(number, |owned| owned.shard.mark_changed(block));
     }
 
     pub(super) fn numbers(&self) -> impl Iterator<Item = ShardNumber> + use<> {

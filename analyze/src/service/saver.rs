@@ -1,10 +1,12 @@
 //! Saves what was learned: changed blocks at each interval, and all that is left at the stop.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::{Context, OnFailure};
 use proto::client::{Error, Knowledge};
+use proto::model::Shard;
 use proto::wire::Snapshot;
 use tokio::sync::watch;
 
@@ -14,6 +16,8 @@ use super::core::Core;
 const LAST_SAVE: Duration = Duration::from_secs(4);
 /// Bytes of one request, if it has more than one block: half of what a message may have.
 const REQUEST_BYTES: usize = 8 * 1024 * 1024;
+/// Blocks of one request: Knowledge takes no more.
+const REQUEST_BLOCKS: usize = 64;
 
 pub(super) fn spawn(
     ctx: &Context,
@@ -55,31 +59,70 @@ pub(super) fn spawn(
 }
 
 async fn save(core: &Core, knowledge: &Knowledge) -> Result<(), Error> {
-    for number in core.numbers() {
-        let mut left = core.changed(number);
-        while !left.is_empty() {
-            let request = take_request(&mut left);
-            let blocks = request.len();
-            let marks: Vec<_> = request.iter().map(|block| block.key.clone()).collect();
-            if let Err(error) = knowledge.save_snapshots(request).await {
-                let unsaved = marks.iter().chain(left.iter().map(|block| &block.key));
-                unsaved.for_each(|key| core.mark_changed(number, key));
-                core.metrics.snapshot("failed");
-                return Err(error);
+    let mut left: VecDeque<_> = core
+        .numbers()
+        .flat_map(|number| core.take_changed(number).into_iter().map(move |block| (number, block)))
+        .collect();
+    let mut request = Request::default();
+    while let Some((number, block)) = left.pop_front() {
+        match core.block(number, block) {
+            Ok(snapshot) if request.has_room(&snapshot) => request.push((number, block), snapshot),
+            Ok(snapshot) => {
+                let full = std::mem::take(&mut request);
+                request.push((number, block), snapshot);
+                if let Err(error) = full.send(core, knowledge).await {
+                    request
+                        .blocks
+                        .into_iter()
+                        .chain(left)
+                        .for_each(|(number, block)| core.mark_changed(number, block));
+                    return Err(error);
+                }
             }
-            (0..blocks).for_each(|_| core.metrics.snapshot("saved"));
+            Err(error) => {
+                core.mark_changed(number, block);
+                core.metrics.snapshot("failed");
+                tracing::warn!("a block is not saved now, but later: {}", chassis::chain(&error));
+            }
         }
+        // A block takes tens of milliseconds: batches go before the next.
+        tokio::task::yield_now().await;
     }
-    Ok(())
+    request.send(core, knowledge).await
 }
 
-/// Takes as many blocks as one request may have, at least one.
-fn take_request(left: &mut Vec<Snapshot>) -> Vec<Snapshot> {
-    let mut bytes = 0;
-    let fits = |block: &&Snapshot| {
-        bytes += block.body.len();
-        bytes <= REQUEST_BYTES
-    };
-    let count = left.iter().take_while(fits).count().max(1);
-    left.drain(..count).collect()
+/// Blocks that are sent together.
+#[derive(Debug, Default)]
+struct Request {
+    blocks: Vec<(Shard, usize)>,
+    snapshots: Vec<Snapshot>,
+    bytes: usize,
+}
+
+impl Request {
+    fn has_room(&self, snapshot: &Snapshot) -> bool {
+        self.blocks.is_empty()
+            || (self.blocks.len() < REQUEST_BLOCKS && self.bytes + snapshot.body.len() <= REQUEST_BYTES)
+    }
+
+    fn push(&mut self, block: (Shard, usize), snapshot: Snapshot) {
+        self.bytes += snapshot.body.len();
+        self.blocks.push(block);
+        self.snapshots.push(snapshot);
+    }
+
+    async fn send(self, core: &Core, knowledge: &Knowledge) -> Result<(), Error> {
+        let Self { blocks, snapshots, bytes: _ } = self;
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let sent = knowledge.save_snapshots(snapshots).await;
+        for (number, block) in blocks {
+            core.metrics.snapshot(if sent.is_ok() { "saved" } else { "failed" });
+            if sent.is_err() {
+                core.mark_changed(number, block);
+            }
+        }
+        sent
+    }
 }

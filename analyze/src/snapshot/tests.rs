@@ -155,7 +155,7 @@ fn what_was_learned_before_restoring_is_kept_where_it_is_more() {
 }
 
 #[test]
-fn a_signal_takes_less_than_two_kibibytes_hot_and_little_more_than_one_saved() {
+fn a_signal_takes_less_than_two_kibibytes_hot_and_little_more_than_two_saved() {
     let (mut original, mut ids) = (declared(), IdGenerator::from_seed(3));
     let noisy: Vec<_> = (0..5_000).map(|_| std::array::from_fn(|_| Some(1.0 + ids.unit_f64()))).collect();
     run(&mut original, &mut ids, 0, &noisy);
@@ -164,7 +164,7 @@ fn a_signal_takes_less_than_two_kibibytes_hot_and_little_more_than_one_saved() {
         let mut writer = Writer::default();
         signal.save(&mut writer);
         let bytes = writer.into_bytes().len();
-        assert!(bytes < 1_200, "{bytes} bytes saved");
+        assert!(bytes < 2_200, "{bytes} bytes saved");
     }
     assert!(size_of::<Signal>() < 2 * 1024, "{} bytes hot", size_of::<Signal>());
 }

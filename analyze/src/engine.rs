@@ -14,7 +14,7 @@ use chassis::IdGenerator;
 use jiff::{SignedDuration, Timestamp};
 use proto::model::{
     Assessment, DataGap, LearnedSignal, ResourceId, Sample, SampleBatch, Shard as ShardNumber,
-    SignalDescriptor, SymptomKind, Threshold,
+    SignalDescriptor, SignalId, SignalKind, SymptomKind, Threshold,
 };
 
 pub use declare::Promise;
@@ -24,7 +24,7 @@ pub(crate) use resource::Resource;
 pub(crate) use signal::Signal;
 
 use crate::detect::residual::Learned;
-use crate::learn::Settings;
+use crate::learn::{Lesson, Prior, Settings};
 use crate::slo::{AlertChange, ClosedSpan};
 use crate::symptom::Transition;
 use resource::Moment;
@@ -111,6 +111,10 @@ pub struct Judged {
     pub assessments: Vec<Assessment>,
     /// Versions that were put in force, to be recorded.
     pub thresholds: Vec<Threshold>,
+    /// What signals have learned, for others of the same name and kind.
+    pub lessons: Vec<Lesson>,
+    /// Signals that were never heard of before.
+    pub strangers: Vec<(SignalId, SignalKind)>,
     /// Candidates that failed their shadow run.
     pub discarded: u64,
     /// Rows judged or taken as unknown.
@@ -173,7 +177,7 @@ impl Shard {
             return judged;
         }
         for descriptor in descriptors {
-            self.introduce(dictionary, descriptor, now);
+            self.introduce(dictionary, descriptor, now, &mut judged.strangers);
         }
         let gaps: BTreeMap<_, _> = gaps.iter().map(|gap| (&gap.resource, gap)).collect();
         if !samples.is_sorted_by_key(|sample| sample.at) {
@@ -224,6 +228,19 @@ impl Shard {
             .collect()
     }
 
+    /// Lets a signal that has no limits of its own yet begin with those of its likes.
+    pub fn lend(&mut self, signal: &SignalId, prior: Prior) {
+        let place = self.by_text.get(signal.to_string().as_str()).copied();
+        if let Some(signal) = place.and_then(|place| self.signals.follow(place)) {
+            signal.engine.thresholds.begin_with(Some(prior));
+        }
+    }
+
+    /// What its signals have learned so far.
+    pub fn lessons(&self) -> impl Iterator<Item = Lesson> + '_ {
+        self.signals.iter().filter_map(|(_, signal)| signal.lesson())
+    }
+
     /// How many signals it holds, and how many symptoms are open.
     #[must_use]
     pub fn sizes(&self) -> (usize, usize) {
@@ -231,12 +248,18 @@ impl Shard {
         (self.signals.len(), open)
     }
 
-    fn introduce(&mut self, dictionary: &mut Dictionary, descriptor: SignalDescriptor, now: Timestamp) {
+    fn introduce(
+        &mut self,
+        dictionary: &mut Dictionary,
+        descriptor: SignalDescriptor,
+        now: Timestamp,
+        strangers: &mut Vec<(SignalId, SignalKind)>,
+    ) {
         let handle = descriptor.handle;
         let resource = &descriptor.signal.resource;
         let number = resource.shard().number();
         let entry = if number == self.number.number() {
-            self.place(descriptor, now).map(|slot| (number, slot))
+            self.place(descriptor, now, strangers).map(|slot| (number, slot))
         } else {
             None
         };
@@ -244,7 +267,12 @@ impl Shard {
     }
 
     /// Where the signal is kept; `None` when there is no room.
-    fn place(&mut self, descriptor: SignalDescriptor, now: Timestamp) -> Option<SlotRef> {
+    fn place(
+        &mut self,
+        descriptor: SignalDescriptor,
+        now: Timestamp,
+        strangers: &mut Vec<(SignalId, SignalKind)>,
+    ) -> Option<SlotRef> {
         let text = descriptor.signal.to_string().into_boxed_str();
         let resource = self.resource(&descriptor.signal.resource, now);
         if descriptor.declared
@@ -264,12 +292,14 @@ impl Shard {
         if self.signals.len() >= SIGNALS_MAX {
             return None;
         }
-        Some(self.insert(text, Signal::new(descriptor, resource)))
+        strangers.push((descriptor.signal.clone(), descriptor.kind));
+        let signal = Signal::new(descriptor, resource, &self.settings);
+        Some(self.insert(text, signal))
     }
 
     fn insert(&mut self, text: Box<str>, mut signal: Signal) -> SlotRef {
         for version in self.early.remove(&*text).unwrap_or_default() {
-            signal.detector.review(&version);
+            signal.engine.thresholds.review(&version);
         }
         let (resource, name) = (signal.resource, signal.id.name().to_owned());
         let place = self.signals.insert(signal);
@@ -305,21 +335,23 @@ impl Shard {
         judged: &mut Judged,
     ) -> BTreeSet<u32> {
         let mut touched = BTreeSet::new();
+        let Self { number, settings, signals, changed, .. } = self;
         for sample in tick {
-            let taken = dictionary.get(sample.handle, self.number).and_then(|place| {
-                let Some(signal) = self.signals.follow(place) else {
+            let taken = dictionary.get(sample.handle, *number).and_then(|place| {
+                let Some(signal) = signals.follow(place) else {
                     judged.outdated = true;
                     return Err(Refusal::UnknownHandle);
                 };
-                let learned = signal.take(*sample, interval, now, &self.settings)?;
+                let learned = signal.take(*sample, interval, now, settings)?;
                 match learned {
                     Some(Learned::Version(proposal)) => {
-                        judged.thresholds.push(signal.threshold(&proposal, now))
+                        judged.lessons.extend(signal.lesson());
+                        judged.thresholds.push(signal.threshold(&proposal, now));
                     }
                     Some(Learned::Discarded) => judged.discarded += 1,
                     None => {}
                 }
-                self.changed.insert(place.index as usize / BLOCK_SIGNALS);
+                changed.insert(place.index as usize / BLOCK_SIGNALS);
                 Ok(signal.resource)
             });
             match taken {

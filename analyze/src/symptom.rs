@@ -7,6 +7,7 @@ pub mod evidence;
 pub mod relate;
 pub mod rules;
 pub mod severity;
+pub mod standing;
 
 use chassis::IdGenerator;
 use jiff::{SignedDuration, Timestamp};
@@ -172,6 +173,8 @@ impl Track {
                     ended_at: None,
                     text: String::new(),
                     evidence: Vec::new(),
+                    explained_by: None,
+                    blast_radius_ratio: 0.0,
                 });
             }
         }
@@ -232,8 +235,9 @@ impl Stored for Track {
 
 impl Stored for Symptom {
     fn save(&self, writer: &mut Writer) {
-        let Self { id, kind, state, severity, confidence, suspected_at, opened_at, ended_at, text, evidence } =
-            self;
+        let Self { id, kind, state, severity, confidence, .. } = self;
+        // What relates it to others is found anew from what there is then.
+        let Self { suspected_at, opened_at, ended_at, text, evidence, explained_by: _, .. } = self;
         writer.text(id).text(kind.as_str()).text(state.as_str()).text(severity.as_str());
         writer.put(confidence).put(suspected_at).put(opened_at).put(ended_at).text(text).list(evidence);
     }
@@ -250,6 +254,8 @@ impl Stored for Symptom {
             ended_at: reader.get()?,
             text: reader.text()?.to_owned(),
             evidence: reader.list()?,
+            explained_by: None,
+            blast_radius_ratio: 0.0,
         })
     }
 }

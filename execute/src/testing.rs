@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use proto::model::{
     Action, ActuatorSpec, Assessment, AutonomyLevel, BreakerMode, BreakerSetting, Capacity, DataQuality,
     Directive, DirectiveKind, DirectiveRecord, DirectiveState, Generation, Preconditions, Quality, Rationale,
-    ResourceId, ResourceKind, ResourcePattern, SignalGlance, ThresholdState,
+    ResourceId, ResourceKind, ResourcePattern, SignalGlance,
 };
 use uuid::{Builder, Uuid};
 
@@ -108,18 +108,7 @@ pub fn record(directive: &Directive, state: DirectiveState, revision: u64) -> Di
 
 /// An assessment so many milliseconds after [`start`], 1 s after the one before; a signal without a value is unknown.
 pub fn assessment(resource: &ResourceId, millis: u64, signals: &[(&str, Option<f64>)]) -> Assessment {
-    let glance = |&(name, value): &(&str, Option<f64>)| SignalGlance {
-        name: name.to_owned(),
-        value,
-        quality: if value.is_some() { Quality::Good } else { Quality::Unknown },
-        expected: None,
-        lower: None,
-        upper: None,
-        scale: None,
-        threshold_state: ThresholdState::Learning,
-        deviating: false,
-        at: at(millis),
-    };
+    let glance = |&(name, value): &(&str, Option<f64>)| SignalGlance::plain(name, value, at(millis));
     Assessment {
         resource: resource.clone(),
         shard: resource.shard(),

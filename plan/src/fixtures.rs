@@ -47,18 +47,7 @@ pub fn objective_state(burn_rate_short: Option<f64>) -> ObjectiveState {
 }
 
 pub fn glance(name: &str, value: f64, second: i64) -> SignalGlance {
-    SignalGlance {
-        name: name.to_owned(),
-        value: Some(value),
-        quality: Quality::Good,
-        expected: None,
-        lower: None,
-        upper: None,
-        scale: None,
-        threshold_state: ThresholdState::Learning,
-        deviating: false,
-        at: at(second),
-    }
+    SignalGlance::plain(name, Some(value), at(second))
 }
 
 pub fn assessment(resource: ResourceId, second: i64, signals: &[(&str, f64)]) -> Assessment {
@@ -99,6 +88,8 @@ pub fn symptom(kind: SymptomKind, state: SymptomState) -> Symptom {
         opened_at: Some(at(2)),
         ended_at: None,
         text: String::new(),
+        explained_by: None,
+        blast_radius_ratio: 0.0,
         evidence: Vec::new(),
     }
 }

@@ -78,7 +78,8 @@ impl Baseline {
         left
     }
 
-    fn offset(&self, at: f64) -> f64 {
+    /// What the profile adds to the level at that moment.
+    pub(crate) fn offset(&self, at: f64) -> f64 {
         let (first, second, way) = place(at);
         f64::from(self.knots[first].offset) * (1.0 - way) + f64::from(self.knots[second].offset) * way
     }

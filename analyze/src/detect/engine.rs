@@ -163,7 +163,8 @@ mod tests {
             engine.band(Some(at), SignalKind::Gauge).expected.unwrap()
         };
         let day: Vec<_> = (0..24).map(expected).collect();
-        let spread = day.iter().copied().fold(f64::MIN, f64::max) - day.iter().copied().fold(f64::MAX, f64::min);
+        let spread =
+            day.iter().copied().fold(f64::MIN, f64::max) - day.iter().copied().fold(f64::MAX, f64::min);
         let scale = engine.thresholds.scale(SignalKind::Gauge).unwrap();
         assert!(spread > 2.0 * scale, "{spread} {scale}");
     }

@@ -4,6 +4,7 @@ mod band;
 mod baseline;
 pub mod calibration;
 mod clock;
+pub mod engine;
 mod episode;
 mod excursion;
 pub mod generate;
@@ -19,11 +20,11 @@ mod tail;
 mod value;
 pub mod view;
 
+pub use engine::{Engine, Verdict};
 pub use residual::ResidualDetector;
 pub use series::{Judgement, Series, SeriesSettings};
 pub use view::View;
 
-use jiff::Timestamp;
 use proto::model::{Quality, SignalKind};
 
 /// One known sample.
@@ -52,11 +53,6 @@ pub struct Evidence {
     pub deviating: bool,
 }
 
-/// Judges samples in the order of their time. Each is judged by earlier ones only.
-pub trait Detector {
-    /// Judges, then learns.
-    fn observe(&mut self, at: Timestamp, sample: Reading) -> Evidence;
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,16 @@
-//! The first detector: the distance of a sample from its local level, held against learned limits.
+//! The reviewed thresholds of a signal: the distance of a sample from its local level, on top of its season where one is known,
+//! held against learned limits.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use proto::model::{Quality, SignalKind, Threshold, ThresholdState};
 
-use super::{Detector, Evidence, Reading};
+use super::{Evidence, Reading};
 use crate::learn::threshold::Step;
-use crate::learn::{Level, Limits, Residuals, Settings, Threshold as Version, Versions, minimum_effect};
+use crate::learn::{
+    Level, Limits, Prior, Residuals, Settings, Threshold as Version, Versions, minimum_effect,
+};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// What a deviating sample counts when learning: an hour of them at 1 s weighs as much as 7 normal ones.
@@ -35,6 +38,8 @@ const JUDGE_SAMPLES_MIN: u64 = 20;
 /// How often the range of the residuals is looked after: often while they are few, then every 256 samples.
 const RECENTRE_EARLY: u64 = 16;
 const RECENTRE_LATE: u64 = 256;
+/// The name of limits that signals of the same name and kind lend.
+const METHOD_PRIOR: &str = "prior";
 
 /// The learner of one signal, and its judge.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -50,6 +55,8 @@ pub struct ResidualDetector {
     recent: f64,
     first_at: Option<Timestamp>,
     last_at: Option<Timestamp>,
+    season: Option<f64>,
+    prior: Option<Prior>,
     step: Option<Step>,
 }
 
@@ -81,23 +88,38 @@ pub enum Learned {
     Discarded,
 }
 
-impl Detector for ResidualDetector {
-    fn observe(&mut self, at: Timestamp, sample: Reading) -> Evidence {
-        let evidence = self.judge(sample);
+impl ResidualDetector {
+    /// Judges one sample, then learns from it. The season is what it adds at this time; `None` while none is known.
+    pub fn observe(&mut self, at: Timestamp, sample: Reading, season: Option<f64>) -> Evidence {
+        self.follow(season);
+        let evidence = self.judge(sample, season);
         // A partial value describes only some of the sources: learning from it would make absence normal.
         if sample.quality == Quality::Good {
-            self.learn(at, sample, &evidence);
+            self.learn(at, sample, season.unwrap_or(0.0), &evidence);
         }
         evidence
     }
-}
 
-impl ResidualDetector {
+    /// When a season is found or lost, the level becomes one without or with it, and what is expected stays as it was.
+    fn follow(&mut self, season: Option<f64>) {
+        match (self.season, season) {
+            (None, Some(found)) => self.rebase(-found),
+            (Some(lost), None) => self.rebase(lost),
+            _ => {}
+        }
+        self.season = season;
+    }
+
+    fn rebase(&mut self, by: f64) {
+        self.level.shift(by);
+        self.recent += by;
+    }
+
     /// Holds a sample against the version in force, without learning.
     #[must_use]
-    pub fn judge(&self, sample: Reading) -> Evidence {
+    pub fn judge(&self, sample: Reading, season: Option<f64>) -> Evidence {
         let Reading { value, quality, kind } = sample;
-        let band = self.band(kind);
+        let band = self.band(kind, season);
         let (Some(lower), Some(upper)) = (band.lower, band.upper) else { return band };
         let expected = band.expected.unwrap_or(value);
         // A sum over some of the sources is low because the others are missing.
@@ -109,15 +131,17 @@ impl ResidualDetector {
         Evidence { score, deviating, ..band }
     }
 
-    /// The band that the next sample will meet.
+    /// The band that a sample meets at a time at which the season adds this much.
     #[must_use]
-    pub fn band(&self, kind: SignalKind) -> Evidence {
-        let expected = self.level.expected();
+    pub fn band(&self, kind: SignalKind, season: Option<f64>) -> Evidence {
+        let expected = self.level.expected().map(|level| level + season.unwrap_or(0.0));
         let usable = |threshold: &&Version| threshold.is_absolute() || self.samples >= JUDGE_SAMPLES_MIN;
-        let Some(threshold) = self.versions.in_force().filter(usable) else {
-            return Evidence { expected, ..Evidence::default() };
-        };
         let middle = expected.unwrap_or(0.0);
+        let Some(threshold) = self.versions.in_force().filter(usable) else {
+            let (below, above) = self.prior_in_use().map(|prior| prior.limits(kind, middle)).unzip();
+            let (lower, upper) = (below.map(|below| middle + below), above.map(|above| middle + above));
+            return Evidence { expected, lower, upper, ..Evidence::default() };
+        };
         let (lower, upper) = threshold.band(middle, minimum_effect(kind, middle));
         Evidence { expected, lower: Some(lower), upper: Some(upper), ..Evidence::default() }
     }
@@ -146,7 +170,7 @@ impl ResidualDetector {
                 Some(Learned::Version(Proposal {
                     generation: version.generation,
                     limits,
-                    level: self.level.expected()?,
+                    level: self.level.expected()? + self.season.unwrap_or(0.0),
                     samples: self.samples,
                     coverage: self.coverage,
                     probability,
@@ -171,10 +195,28 @@ impl ResidualDetector {
         self.versions.recorded(sent, stored)
     }
 
+    /// Starts with what signals of its kind have learned; of no effect once it has limits of its own.
+    pub fn begin_with(&mut self, prior: Option<Prior>) {
+        self.prior = prior.filter(|_| self.state() == ThresholdState::Learning);
+    }
+
+    fn prior_in_use(&self) -> Option<Prior> {
+        let learning = self.state() == ThresholdState::Learning;
+        self.prior.filter(|_| learning && Prior::is_due(self.samples))
+    }
+
     /// How the version in force was made; empty when there is none.
     #[must_use]
     pub fn method(&self) -> &'static str {
-        self.versions.in_force().map_or("", Version::method)
+        let prior = || self.prior_in_use().map_or("", |_| METHOD_PRIOR);
+        self.versions.in_force().map_or_else(prior, Version::method)
+    }
+
+    /// Level and limits of the version in force, which others may begin with; `None` when there is none or a person holds it.
+    #[must_use]
+    pub fn taught(&self) -> Option<(f64, (f64, f64))> {
+        let version = self.versions.in_force().filter(|version| !version.pinned)?;
+        Some((self.level.expected()? + self.season.unwrap_or(0.0), (version.lower, version.upper)))
     }
 
     /// Samples learned from.
@@ -214,11 +256,14 @@ impl ResidualDetector {
         Limits { scale: limits.scale.max(effect / 5.0), ..limits }
     }
 
-    fn learn(&mut self, at: Timestamp, sample: Reading, evidence: &Evidence) {
-        let expected = self.level.expected().unwrap_or(sample.value);
+    fn learn(&mut self, at: Timestamp, sample: Reading, season: f64, evidence: &Evidence) {
+        let value = sample.value - season;
+        let level = self.level.expected().unwrap_or(value);
+        let expected = level + season;
         let effect = minimum_effect(sample.kind, expected);
-        let residual = sample.value - expected;
-        if let (Some(lower), Some(upper)) = (evidence.lower, evidence.upper) {
+        let residual = value - level;
+        let limits = evidence.lower.zip(evidence.upper);
+        if let Some((lower, upper)) = limits.filter(|_| self.versions.in_force().is_some()) {
             self.judged = self.judged.saturating_add(1);
             let share = 1.0 / COVERAGE_SAMPLES.min(self.judged as f64);
             self.coverage += share * (f64::from(!evidence.deviating) - self.coverage);
@@ -226,17 +271,20 @@ impl ResidualDetector {
             let reach = ((lower - expected) * LIMITS_MAX, (upper - expected) * LIMITS_MAX);
             let weight = self.weight(evidence.deviating);
             self.residuals.add(residual.clamp(reach.0.min(0.0), reach.1.max(0.0)), weight);
-            self.level.update(sample.value, weight, effect);
+            self.level.update(value, weight, effect);
         } else {
+            if evidence.deviating {
+                self.prior = self.prior.and_then(Prior::missed);
+            }
             self.residuals.add(residual, 1.0);
-            self.level.update(sample.value, 1.0, effect);
+            self.level.update(value, 1.0, effect);
         }
         self.samples = self.samples.saturating_add(1);
         let every = if self.samples < RECENTRE_LATE { RECENTRE_EARLY } else { RECENTRE_LATE };
         if self.samples.is_multiple_of(every) {
             self.residuals.recentre();
         }
-        self.recent += (sample.value - self.recent) / RECENT_SAMPLES.min(self.samples as f64);
+        self.recent += (value - self.recent) / RECENT_SAMPLES.min(self.samples as f64);
         self.first_at.get_or_insert(at);
         self.last_at = Some(at);
     }
@@ -277,10 +325,12 @@ impl Stored for ResidualDetector {
             recent,
             first_at,
             last_at,
+            season,
+            prior,
             step: _,
         } = self;
         writer.put(level).put(residuals).put(versions).put(samples).put(coverage).put(judged);
-        writer.put(deviating_share).put(run).put(recent).put(first_at).put(last_at);
+        writer.put(deviating_share).put(run).put(recent).put(first_at).put(last_at).put(season).put(prior);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -296,6 +346,8 @@ impl Stored for ResidualDetector {
             recent: reader.get()?,
             first_at: reader.get()?,
             last_at: reader.get()?,
+            season: reader.get()?,
+            prior: reader.get()?,
             step: None,
         })
     }

@@ -154,6 +154,13 @@ impl Series {
         self.settings
     }
 
+    /// What the season adds at this time; `None` while none is known.
+    #[must_use]
+    pub fn season(&self, at: Timestamp) -> Option<f64> {
+        let known = self.baseline.is_settled() && self.baseline.is_seasonal();
+        known.then(|| self.baseline.offset(at.as_millisecond() as f64 / 1_000.0))
+    }
+
     /// Judges by earlier samples only, then learns. `None` = refused (repeated or backward time, not finite): nothing changes.
     pub fn observe(&mut self, at: Timestamp, value: f64) -> Option<Judgement> {
         if !value.is_finite() || value.abs() > VALUE_MAX || self.last_at.is_some_and(|last| at <= last) {

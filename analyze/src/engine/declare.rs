@@ -89,7 +89,7 @@ impl Shard {
         let text = earlier.id.to_string().into_boxed_str();
         if let Some(place) = self.by_text.get(&text).copied() {
             if let Some(signal) = self.signals.follow(place)
-                && signal.detector.samples() < earlier.detector.samples()
+                && signal.engine.thresholds.samples() < earlier.engine.thresholds.samples()
             {
                 earlier.resource = signal.resource;
                 earlier.last_at = earlier.last_at.max(signal.last_at);

@@ -40,7 +40,7 @@ impl Shard {
 
     fn change(&mut self, text: &str, change: impl FnOnce(&mut ResidualDetector) -> bool) -> bool {
         let Some(place) = self.by_text.get(text) else { return false };
-        let changed = self.signals.follow(*place).is_some_and(|signal| change(&mut signal.detector));
+        let changed = self.signals.follow(*place).is_some_and(|signal| change(&mut signal.engine.thresholds));
         if changed {
             self.changed.insert(place.index as usize / BLOCK_SIGNALS);
         }

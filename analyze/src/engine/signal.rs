@@ -1,16 +1,17 @@
-//! One signal: its learner, its newest sample, and what was said of it.
+//! One signal: its engine, its newest sample, and what was said of it.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use proto::model::{
     LearnedSignal, Quality, Sample, SignalDescriptor, SignalGlance, SignalId, SignalKind, Threshold,
+    ThresholdState,
 };
 
 use super::Refusal;
 use crate::detect::residual::{Learned, Proposal};
-use crate::detect::{Detector, Evidence, Reading, ResidualDetector};
-use crate::learn::Settings;
+use crate::detect::{Engine, Evidence, Reading, SeriesSettings, Verdict};
+use crate::learn::{Lesson, Settings};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 use crate::symptom::rules::{Judged, is_adverse};
 
@@ -29,7 +30,7 @@ pub(crate) struct Signal {
     pub(crate) declared: bool,
     /// Place of its resource.
     pub(crate) resource: u32,
-    pub(crate) detector: ResidualDetector,
+    pub(crate) engine: Engine,
     pub(crate) last_at: Option<Timestamp>,
     crossings: u8,
     now: Now,
@@ -50,21 +51,11 @@ const UNKNOWN: Now = Now {
 };
 
 impl Signal {
-    pub(crate) fn new(descriptor: SignalDescriptor, resource: u32) -> Self {
+    pub(crate) fn new(descriptor: SignalDescriptor, resource: u32, settings: &Settings) -> Self {
         let SignalDescriptor { signal, kind, unit, declared, handle: _ } = descriptor;
-        let detector = ResidualDetector::default();
+        let engine = Engine::new(SeriesSettings { false_alarm_budget: settings.false_alarm_budget });
         let unit = unit.into_boxed_str();
-        Self {
-            id: signal,
-            kind,
-            unit,
-            declared,
-            resource,
-            detector,
-            last_at: None,
-            crossings: 0,
-            now: UNKNOWN,
-        }
+        Self { id: signal, kind, unit, declared, resource, engine, last_at: None, crossings: 0, now: UNKNOWN }
     }
 
     /// Judges a sample, and learns from it.
@@ -85,12 +76,20 @@ impl Signal {
             self.now = UNKNOWN;
             return Ok(None);
         };
-        let evidence = self.detector.observe(at, Reading { value, quality, kind: self.kind });
-        let is_above = evidence.upper.is_some_and(|upper| value > upper);
-        let crossed = evidence.deviating && is_adverse(self.id.name(), is_above);
+        let verdict = self.engine.observe(at, Reading { value, quality, kind: self.kind });
+        let crossed = self.crossed(value, &verdict).is_some_and(|above| is_adverse(self.id.name(), above));
         self.crossings = (self.crossings << 1) | u8::from(crossed);
-        self.now = Now { value: Some(value), quality, evidence };
-        Ok(self.detector.propose(at, interval, settings))
+        self.now = Now { value: Some(value), quality, evidence: verdict.evidence };
+        Ok(self.engine.thresholds.propose(at, interval, settings))
+    }
+
+    /// Whether the sample crossed a limit, and then whether the upper one. Where a person decided, the detectors are not asked.
+    fn crossed(&self, value: f64, verdict: &Verdict) -> Option<bool> {
+        if verdict.evidence.deviating {
+            return Some(verdict.evidence.upper.is_some_and(|upper| value > upper));
+        }
+        let judged = self.engine.thresholds.state() == ThresholdState::Active;
+        verdict.astray(value).filter(|_| judged)
     }
 
     fn check_time(&self, at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
@@ -112,7 +111,7 @@ impl Signal {
 
     /// As it stands in listings.
     pub(crate) fn learned(&self, settings: &Settings) -> LearnedSignal {
-        let samples = self.detector.samples();
+        let samples = self.engine.thresholds.samples();
         LearnedSignal {
             signal: self.id.clone(),
             unit: self.unit.to_string(),
@@ -120,10 +119,16 @@ impl Signal {
             glance: self.glance(None),
             samples,
             warm_up_remaining: settings.warm_up_samples.saturating_sub(samples),
-            coverage_ratio: self.detector.coverage(),
-            generation: self.detector.generation(),
-            method: self.detector.method().to_owned(),
+            coverage_ratio: self.engine.thresholds.coverage(),
+            generation: self.engine.thresholds.generation(),
+            method: self.engine.thresholds.method().to_owned(),
         }
+    }
+
+    /// What it can teach signals of the same name and kind; `None` while it has no limits of its own.
+    pub(crate) fn lesson(&self) -> Option<Lesson> {
+        let (level, limits) = self.engine.thresholds.taught()?;
+        Some(Lesson { signal: self.id.clone(), kind: self.kind, level, limits })
     }
 
     /// The version that was just put in force, as Knowledge keeps it.
@@ -132,8 +137,8 @@ impl Signal {
         Threshold {
             signal: self.id.clone(),
             generation,
-            state: self.detector.state(),
-            method: self.detector.method().to_owned(),
+            state: self.engine.thresholds.state(),
+            method: self.engine.thresholds.method().to_owned(),
             residual_lower: limits.lower,
             residual_upper: limits.upper,
             level,
@@ -157,7 +162,7 @@ impl Signal {
         // The band of a sample that is not there is the one that the next sample will meet.
         let Evidence { expected, lower, upper, deviating, .. } = match value {
             Some(_) => evidence,
-            None => self.detector.band(self.kind),
+            None => self.engine.band(tick.or(self.last_at), self.kind),
         };
         // A level of a few samples is no expectation yet; a person's limits hold from the first sample on.
         let expected = expected.filter(|_| upper.is_some());
@@ -168,10 +173,11 @@ impl Signal {
             expected,
             lower: lower.filter(|lower| lower.is_finite()),
             upper: upper.filter(|upper| upper.is_finite()),
-            scale: self.detector.scale(self.kind).filter(|scale| scale.is_finite()),
-            threshold_state: self.detector.state(),
+            scale: self.engine.thresholds.scale(self.kind).filter(|scale| scale.is_finite()),
+            threshold_state: self.engine.thresholds.state(),
             deviating,
             at: tick.filter(|_| is_now).or(self.last_at).or(tick).unwrap_or(Timestamp::UNIX_EPOCH),
+            deviation: self.engine.deviation(),
         }
     }
 }
@@ -179,8 +185,8 @@ impl Signal {
 impl Signal {
     /// Writes it, without the place of its resource, which a restart may change.
     pub(crate) fn save(&self, writer: &mut Writer) {
-        let Self { id, kind, unit, declared, resource: _, detector, last_at, crossings, now } = self;
-        writer.text(&id.to_string()).text(kind.as_str()).text(unit).put(declared).put(detector).put(last_at);
+        let Self { id, kind, unit, declared, resource: _, engine, last_at, crossings, now } = self;
+        writer.text(&id.to_string()).text(kind.as_str()).text(unit).put(declared).put(engine).put(last_at);
         writer.put(crossings).put(&now.value).text(now.quality.as_str()).put(&now.evidence);
     }
 
@@ -191,7 +197,7 @@ impl Signal {
             unit: reader.text()?.into(),
             declared: reader.get()?,
             resource: 0,
-            detector: reader.get()?,
+            engine: reader.get()?,
             last_at: reader.get()?,
             crossings: reader.get()?,
             now: Now { value: reader.get()?, quality: reader.parse()?, evidence: reader.get()? },

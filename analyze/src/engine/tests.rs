@@ -450,6 +450,31 @@ fn ticks_of_one_batch_are_judged_in_the_order_of_their_times() {
     assert_eq!(values, [Some(2.0), Some(3.0)]);
 }
 
+#[test]
+fn a_new_signal_is_judged_by_what_its_likes_learned_until_it_proves_different() {
+    let mut priors = crate::learn::Priors::default();
+    for replica in 0..3 {
+        let mut plant = Plant::new(&format!("service:staging/catalog-{replica}"));
+        (0..400).for_each(|_| _ = plant.calm());
+        plant.shard.lessons().for_each(|lesson| priors.learn(&lesson));
+    }
+    let after_twenty = |lent: bool, usual: f64| {
+        let mut plant = catalog();
+        plant.second += 1;
+        let batch = plant.batch(&[("load", Some(80.0))]);
+        for (signal, kind) in plant.send(batch).strangers.into_iter().filter(|_| lent) {
+            plant.shard.lend(&signal, priors.of(signal.name(), kind).unwrap());
+        }
+        for i in 0..20 {
+            plant.tick(&[("load", Some(if i % 2 == 0 { usual } else { 160.0 - usual }))]);
+        }
+        plant.tick(&[("load", Some(800.0))]).signals[0].deviating
+    };
+    assert!(after_twenty(true, 82.0), "60 samples are needed for limits of its own");
+    assert!(!after_twenty(false, 82.0), "alone it knows nothing yet");
+    assert!(!after_twenty(true, 10.0), "it is not like them: nothing is said until it knows itself");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -39,6 +39,11 @@ impl Level {
         self.samples = self.samples.saturating_add(1);
     }
 
+    /// Counts from another origin, `by` higher.
+    pub fn shift(&mut self, by: f64) {
+        self.value += by;
+    }
+
     /// Starts over at a value that has become the normal one.
     pub fn restart(&mut self, value: f64) {
         *self = Self { value, spread: self.spread, samples: CLIP_AFTER };

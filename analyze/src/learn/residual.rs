@@ -30,7 +30,8 @@ const MEDIAN_SLACK: i32 = 16;
 /// Decayed distribution of residuals.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Residuals {
-    sides: Option<Sides>,
+    /// Apart from the rest: of its kibibyte a sample touches a line or two, and a flat signal has none.
+    sides: Option<Box<Sides>>,
     zero: f32,
     gain: f64,
 }
@@ -68,7 +69,7 @@ impl Residuals {
         if size < f64::MIN_POSITIVE {
             self.zero += counted;
         } else {
-            let sides = self.sides.get_or_insert_with(|| Sides::around(size));
+            let sides = self.sides.get_or_insert_with(|| Box::new(Sides::around(size)));
             let side = if residual < 0.0 { &mut sides.below } else { &mut sides.above };
             side.add(size, counted);
         }
@@ -82,7 +83,7 @@ impl Residuals {
     pub fn fade(&mut self, share: f64) {
         let factor = (share / self.gain) as f32;
         self.zero *= factor;
-        if let Some(Sides { below, above }) = &mut self.sides {
+        if let Some(Sides { below, above }) = self.sides.as_deref_mut() {
             below.scale(factor);
             above.scale(factor);
         }
@@ -92,7 +93,7 @@ impl Residuals {
     /// Keeps the median inside the covered range. Cheap, but not needed at every sample.
     pub fn recentre(&mut self) {
         let median = self.absolute_quantile(0.5).filter(|median| *median > 0.0);
-        if let (Some(median), Some(Sides { below, above })) = (median, &mut self.sides) {
+        if let (Some(median), Some(Sides { below, above })) = (median, self.sides.as_deref_mut()) {
             let by = below.position(median) - MEDIAN_BUCKET;
             if by.abs() > MEDIAN_SLACK {
                 below.shift(by);
@@ -129,7 +130,7 @@ impl Residuals {
         let floor = scale * normal_quantile(1.0 - side_probability);
         let total = self.weight();
         let side = |side: &Side| tail(side, total, self.gain, side_probability).max_of(floor);
-        let (below, above) = match &self.sides {
+        let (below, above) = match self.sides.as_deref() {
             Some(Sides { below, above }) => (side(below), side(above)),
             None => (Tail::default(), Tail::default()),
         };
@@ -137,7 +138,7 @@ impl Residuals {
     }
 
     fn weight(&self) -> f64 {
-        let sides = self.sides.as_ref().map_or(0.0, |Sides { below, above }| below.total() + above.total());
+        let sides = self.sides.as_deref().map_or(0.0, |Sides { below, above }| below.total() + above.total());
         f64::from(self.zero) + sides
     }
 
@@ -147,7 +148,7 @@ impl Residuals {
 
     /// Buckets of absolute residuals: both sides have the same edges.
     fn both(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
-        let sides = self.sides.iter();
+        let sides = self.sides.as_deref().into_iter();
         sides.flat_map(|Sides { below, above }| {
             below.buckets().zip(above.buckets()).map(|((lower, upper, a), (_, _, b))| (lower, upper, a + b))
         })
@@ -238,15 +239,18 @@ impl Stored for Residuals {
     fn save(&self, writer: &mut Writer) {
         let Self { sides, zero, gain } = self;
         writer.put(zero).put(gain).put(&sides.is_some());
-        if let Some(Sides { below, above }) = sides {
+        if let Some(Sides { below, above }) = sides.as_deref() {
             writer.put(below).put(above);
         }
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         let (zero, gain) = (reader.get()?, reader.get()?);
-        let sides =
-            if reader.get()? { Some(Sides { below: reader.get()?, above: reader.get()? }) } else { None };
+        let sides = if reader.get()? {
+            Some(Box::new(Sides { below: reader.get()?, above: reader.get()? }))
+        } else {
+            None
+        };
         Ok(Self { sides, zero, gain })
     }
 }

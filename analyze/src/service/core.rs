@@ -1,7 +1,7 @@
 //! The shards behind their locks, and what goes out of them: assessments to the board, versions to the recorder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chassis::{Context, IdGenerator, SharedClock};
 use proto::model::{LearnedSignal, ResourceId, SHARDS, SampleBatch, Shard as ShardNumber, Threshold};
@@ -11,9 +11,10 @@ use super::board::Board;
 use super::budgets::Budgets;
 use super::recorder::Recorder;
 use crate::engine::{Dictionary, Judged, Promise, Shard};
-use crate::learn::Settings;
+use crate::learn::{Priors, Settings};
 use crate::metrics::Metrics;
 use crate::snapshot;
+use crate::symptom::standing::Standing;
 
 /// All that the tasks of the service share.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Core {
     pub(super) budgets: Budgets,
     /// Our own telemetry.
     pub metrics: Metrics,
+    priors: Mutex<Priors>,
+    standing: Mutex<Standing>,
     clock: SharedClock,
 }
 
@@ -60,6 +63,8 @@ impl Core {
             recorder: Recorder::new(metrics.clone()),
             budgets: Budgets::default(),
             metrics,
+            priors: Mutex::default(),
+            standing: Mutex::default(),
             clock: ctx.clock.clone(),
         }
     }
@@ -67,6 +72,7 @@ impl Core {
     /// Judges one batch.
     pub fn ingest(&self, dictionary: &mut Dictionary, batch: SampleBatch) -> Verdict {
         let (began, now) = (self.clock.monotonic(), self.clock.now());
+        let number = batch.shard;
         let judged = self.with(batch.shard, |Owned { shard, ids }| shard.ingest(dictionary, batch, now, ids));
         let most = judged.refused.iter().max_by_key(|(_, rows)| **rows);
         let verdict = Verdict {
@@ -74,9 +80,32 @@ impl Core {
             reason: most.map_or("", |(refusal, _)| refusal.as_str()),
             outdated: judged.outdated,
         };
+        self.teach(number, &judged);
         self.publish(judged);
         self.metrics.batch_duration.observe(self.clock.monotonic().saturating_sub(began).as_secs_f64());
         verdict
+    }
+
+    /// Passes on what signals learned to those that are new.
+    fn teach(&self, number: ShardNumber, judged: &Judged) {
+        if judged.lessons.is_empty() && judged.strangers.is_empty() {
+            return;
+        }
+        let mut priors = self.priors.lock().unwrap_or_else(PoisonError::into_inner);
+        judged.lessons.iter().for_each(|lesson| priors.learn(lesson));
+        let lent = judged.strangers.iter();
+        let lent = lent.filter_map(|(signal, kind)| Some((signal, priors.of(signal.name(), *kind)?)));
+        let lent: Vec<_> = lent.collect();
+        drop(priors);
+        self.with(number, |owned| lent.iter().for_each(|(signal, prior)| owned.shard.lend(signal, *prior)));
+    }
+
+    /// Learns from all that was restored what signals can teach each other.
+    pub(super) fn gather_lessons(&self) {
+        let mut priors = self.priors.lock().unwrap_or_else(PoisonError::into_inner);
+        for number in self.numbers() {
+            self.with(number, |owned| owned.shard.lessons().for_each(|lesson| priors.learn(&lesson)));
+        }
     }
 
     /// Lets silence speak.
@@ -124,8 +153,9 @@ impl Core {
         let now = self.clock.now();
         for number in self.numbers() {
             let gone = self.with(number, |owned| owned.shard.declare_all(declared, now));
-            gone.iter().for_each(|resource| self.board.remove(resource));
+            gone.iter().for_each(|resource| self.remove(resource));
         }
+        self.connect(declared.keys());
     }
 
     pub(super) fn declare(&self, resource: &ResourceId, promise: Promise) {
@@ -135,8 +165,22 @@ impl Core {
 
     pub(super) fn undeclare(&self, resource: &ResourceId) {
         if self.with(resource.shard(), |owned| owned.shard.undeclare(resource)) {
-            self.board.remove(resource);
+            self.remove(resource);
         }
+    }
+
+    /// Who calls whom has changed.
+    pub(super) fn connect<'a>(&self, declared: impl Iterator<Item = &'a ResourceId>) {
+        self.standing().connect(calls(declared));
+    }
+
+    fn remove(&self, resource: &ResourceId) {
+        self.board.remove(resource);
+        self.standing().remove(resource);
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads one saved block.
@@ -190,6 +234,12 @@ impl Core {
         for (resource, spans, changes) in std::mem::take(&mut judged.budgets) {
             self.budgets.push(&resource, spans, changes);
         }
+        if judged.assessments.is_empty() {
+            return;
+        }
+        let mut standing = self.standing();
+        judged.assessments.iter_mut().for_each(|assessment| standing.relate(assessment));
+        drop(standing);
         self.board.post(judged.assessments);
     }
 
@@ -202,4 +252,15 @@ impl Core {
 /// Under which keys the blocks of a shard are saved.
 pub(super) fn key_prefix(number: ShardNumber) -> String {
     format!("analyze/{}/", number.number())
+}
+
+/// The edges among what is declared, each between its two ends.
+fn calls<'a>(
+    declared: impl Iterator<Item = &'a ResourceId>,
+) -> impl Iterator<Item = (ResourceId, ResourceId, ResourceId)> {
+    declared.filter_map(|edge| {
+        let (caller, callee) = edge.edge_ends()?;
+        let service = |name: &str| ResourceId::service(edge.namespace(), name).ok();
+        Some((service(caller)?, edge.clone(), service(callee)?))
+    })
 }

@@ -51,6 +51,7 @@ async fn restore(core: &Core, knowledge: &Knowledge) -> Result<(), Error> {
             core.restore(number, &snapshot);
         }
     }
+    core.gather_lessons();
     Ok(())
 }
 
@@ -132,6 +133,7 @@ impl Declarations {
             .for_each(|resource| core.undeclare(resource));
         let changed = now.into_iter().filter(|(resource, promise)| before.get(resource) != Some(promise));
         changed.for_each(|(resource, promise)| core.declare(&resource, promise));
+        core.connect(self.promises().keys());
     }
 }
 

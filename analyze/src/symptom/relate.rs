@@ -22,8 +22,8 @@ pub struct Related {
     pub severity: Severity,
     /// Share of the known resources that it may reach, 0 to 1.
     pub blast_radius: f64,
-    /// For people: its own text, and what explains it or what it explains.
-    pub text: String,
+    /// For people: what explains it or what it explains; empty when nothing does and it does not.
+    pub note: String,
 }
 
 /// Relates living symptoms to one another: one answer for each, in their order. Only open ones explain others; missing data
@@ -47,19 +47,13 @@ pub fn relate(symptoms: &[(ResourceId, Symptom)], graph: &Graph) -> Vec<Related>
             related[place] = Related {
                 explained_by: Some(cause),
                 severity: symptom.severity,
-                text: format!(
-                    "{}; explained by {}: {}",
-                    symptom.text,
-                    symptoms[cause].0.name(),
-                    symptoms[cause].1.text
-                ),
+                note: format!("explained by {}: {}", symptoms[cause].0.name(), symptoms[cause].1.text),
                 ..related[place].clone()
             };
         }
         if explained > 0 {
             let noun = if explained == 1 { "symptom" } else { "symptoms" };
-            related[cause].text =
-                format!("{}; explains {explained} {noun} of callers", symptoms[cause].1.text);
+            related[cause].note = format!("explains {explained} {noun} of callers");
         }
     }
     related
@@ -84,7 +78,7 @@ fn is_joined(symptom: &Symptom) -> bool {
 fn alone(resource: &ResourceId, symptom: &Symptom, graph: &Graph) -> Related {
     let blast_radius = graph.blast_radius(resource);
     let severity = spread(symptom.severity, blast_radius, graph.len());
-    Related { explained_by: None, severity, blast_radius, text: symptom.text.clone() }
+    Related { explained_by: None, severity, blast_radius, note: String::new() }
 }
 
 fn found((resource, symptom): &(ResourceId, Symptom)) -> Found {
@@ -121,6 +115,8 @@ mod tests {
             ended_at: None,
             text: format!("{name} is slow"),
             evidence: Vec::new(),
+            explained_by: None,
+            blast_radius_ratio: 0.0,
         };
         (service(name), symptom)
     }
@@ -142,8 +138,8 @@ mod tests {
         ];
         let related = relate(&all, &graph());
         assert_eq!(related.iter().map(|one| one.explained_by).collect::<Vec<_>>(), [Some(1), None, Some(1)]);
-        assert_eq!(related[0].text, "web is slow; explained by store: store is slow");
-        assert_eq!(related[1].text, "store is slow; explains 2 symptoms of callers");
+        assert_eq!(related[0].note, "explained by store: store is slow");
+        assert_eq!(related[1].note, "explains 2 symptoms of callers");
         assert_eq!(related[1].severity, Severity::High, "half of the resources depend on it");
         assert_eq!(related[2].severity, Severity::High);
     }

@@ -13,7 +13,6 @@ use proto::model::{
     Action, ActuatorSpec, Assessment, AutonomyLevel, Capacity, DataQuality, Declared, DeclaredSpec,
     Directive, DirectiveKind, DirectiveRecord, DirectiveState, Generation, Objective, PolicySpec, Quality,
     ResourceId, ResourceKind, ResourcePattern, ReviewRule, ScalePolicy, Selector, ServiceSpec, SignalGlance,
-    ThresholdState,
 };
 use std::{collections::VecDeque, time::Duration};
 
@@ -253,18 +252,7 @@ fn moment(second: u32) -> Timestamp {
 }
 
 fn glance(name: &str, value: f64, at: Timestamp) -> SignalGlance {
-    SignalGlance {
-        name: name.to_owned(),
-        value: Some(value),
-        quality: Quality::Good,
-        expected: None,
-        lower: None,
-        upper: None,
-        scale: None,
-        threshold_state: ThresholdState::Learning,
-        deviating: false,
-        at,
-    }
+    SignalGlance::plain(name, Some(value), at)
 }
 
 fn data(quality: Quality, at: Timestamp) -> DataQuality {

@@ -71,18 +71,7 @@ impl FakeAnalyze {
     /// The next assessment of catalog.
     pub fn tell(&self, signals: Vec<(&'static str, f64)>) {
         let now = self.ctx.clock.now();
-        let glance = |(name, value): (&str, f64)| SignalGlance {
-            name: name.to_owned(),
-            value: Some(value),
-            quality: Quality::Good,
-            expected: None,
-            lower: None,
-            upper: None,
-            scale: None,
-            threshold_state: ThresholdState::Learning,
-            deviating: false,
-            at: now,
-        };
+        let glance = |(name, value): (&str, f64)| SignalGlance::plain(name, Some(value), now);
         let assessment = Assessment {
             resource: catalog(),
             shard: catalog().shard(),

@@ -24,7 +24,29 @@ impl TryFrom<wire::SignalGlance> for model::SignalGlance {
             threshold_state: value.threshold_state.try_into()?,
             deviating: value.deviating,
             at: timestamp(value.at_unix_ms, "at_unix_ms")?,
+            deviation: value.deviation.map(model::SignalDeviation::try_from).transpose()?,
         })
+    }
+}
+
+impl TryFrom<wire::SignalDeviation> for model::SignalDeviation {
+    type Error = Error;
+    fn try_from(value: wire::SignalDeviation) -> Result<Self, Error> {
+        let wire::SignalDeviation { opened_at_unix_ms, view, severity, confidence } = value;
+        Ok(Self {
+            opened_at: timestamp(opened_at_unix_ms, "opened_at_unix_ms")?,
+            view: view.parse().map_err(Error::from)?,
+            severity: ratio(severity, "severity")?,
+            confidence: ratio(confidence, "confidence")?,
+        })
+    }
+}
+
+impl From<model::SignalDeviation> for wire::SignalDeviation {
+    fn from(value: model::SignalDeviation) -> Self {
+        let model::SignalDeviation { opened_at, view, severity, confidence } = value;
+        let view = view.as_str().to_owned();
+        Self { opened_at_unix_ms: opened_at.as_millisecond(), view, severity, confidence }
     }
 }
 
@@ -41,6 +63,7 @@ impl From<model::SignalGlance> for wire::SignalGlance {
             threshold_state,
             deviating,
             at,
+            deviation,
         } = value;
         Self {
             name,
@@ -53,6 +76,7 @@ impl From<model::SignalGlance> for wire::SignalGlance {
             threshold_state: threshold_state.into(),
             deviating,
             at_unix_ms: at.as_millisecond(),
+            deviation: deviation.map(Into::into),
         }
     }
 }
@@ -86,6 +110,8 @@ impl TryFrom<wire::Symptom> for model::Symptom {
             ended_at: optional_timestamp(value.ended_at_unix_ms, "ended_at_unix_ms")?,
             text: text(value.text, "text")?,
             evidence: all(value.evidence, "evidence")?,
+            explained_by: Some(value.explained_by).filter(|id| !id.is_empty()),
+            blast_radius_ratio: ratio(value.blast_radius_ratio, "blast_radius_ratio")?,
         })
     }
 }
@@ -103,6 +129,8 @@ impl From<model::Symptom> for wire::Symptom {
             ended_at,
             text,
             evidence,
+            explained_by,
+            blast_radius_ratio,
         } = value;
         Self {
             id,
@@ -115,6 +143,8 @@ impl From<model::Symptom> for wire::Symptom {
             ended_at_unix_ms: millis(ended_at),
             text,
             evidence: back(evidence),
+            explained_by: explained_by.unwrap_or_default(),
+            blast_radius_ratio,
         }
     }
 }

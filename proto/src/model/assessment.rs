@@ -33,6 +33,59 @@ pub struct SignalGlance {
     pub deviating: bool,
     /// When it was measured.
     pub at: Timestamp,
+    /// The last alert of the detectors, until its severity has faded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<SignalDeviation>,
+}
+
+impl SignalGlance {
+    /// A value of which nothing else is known, good if it is there and unknown if not.
+    pub fn plain(name: impl Into<String>, value: Option<f64>, at: Timestamp) -> Self {
+        Self {
+            name: name.into(),
+            value,
+            quality: if value.is_some() { Quality::Good } else { Quality::Unknown },
+            expected: None,
+            lower: None,
+            upper: None,
+            scale: None,
+            threshold_state: ThresholdState::Learning,
+            deviating: false,
+            at,
+            deviation: None,
+        }
+    }
+}
+
+words! {
+    /// What of a signal a detector looks at.
+    SignalView {
+        /// Single values.
+        Value = "value",
+        /// The mean of a few.
+        ShortMean = "short_mean",
+        /// The mean of many.
+        LongMean = "long_mean",
+        /// How far values spread.
+        Spread = "spread",
+        /// What the season leaves unexplained.
+        Season = "season",
+        /// The level of what a baseline leaves unexplained.
+        Level = "level",
+    }
+}
+
+/// An alert of the detectors: the signal did what it never did before, in one view of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SignalDeviation {
+    /// When the alert opened.
+    pub opened_at: Timestamp,
+    /// In which view.
+    pub view: SignalView,
+    /// How much it matters now, 0 to 1.
+    pub severity: f64,
+    /// Probability that it is no chance, 0 to 1.
+    pub confidence: f64,
 }
 
 words! {
@@ -115,6 +168,11 @@ pub struct Symptom {
     pub text: String,
     /// What it rests on.
     pub evidence: Vec<SymptomEvidence>,
+    /// Id of the symptom, of a resource that this one calls, that explains it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explained_by: Option<String>,
+    /// Share of the known resources that it may reach, 0 to 1.
+    pub blast_radius_ratio: f64,
 }
 
 impl Symptom {

@@ -18,7 +18,8 @@ pub mod yaml;
 pub use actuator::{ActuatorRecord, ActuatorSpec, AppliedGeneration, Lease, ResourcePattern};
 pub use assessment::{
     Assessment, Capacity, DataQuality, LatePoint, LearnedSignal, ObjectiveStanding, ObjectiveState, Outlook,
-    OutlookPoint, Severity, SignalGlance, Symptom, SymptomEvidence, SymptomKind, SymptomState,
+    OutlookPoint, Severity, SignalDeviation, SignalGlance, SignalView, Symptom, SymptomEvidence, SymptomKind,
+    SymptomState,
 };
 pub use declared::{
     AutonomyLevel, BreakerRule, Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, PolicySpec,

@@ -38,7 +38,7 @@ impl Series {
     fn see_quality(&mut self, value: f64, quality: Quality) -> Evidence {
         self.second += 1;
         let at = Timestamp::from_second(self.second).unwrap();
-        let evidence = self.detector.observe(at, Reading { value, quality, kind: self.kind });
+        let evidence = self.detector.observe(at, Reading { value, quality, kind: self.kind }, None);
         match self.detector.propose(at, SECOND, &self.settings) {
             Some(Learned::Version(_)) => self.versions += 1,
             Some(Learned::Discarded) => self.discarded += 1,
@@ -203,7 +203,7 @@ fn score_is_a_half_at_the_limit_and_grows_beyond() {
     let mut series = Series::warm(500);
     let upper = series.see(100.0).upper.unwrap();
     let score = |value| {
-        series.detector.judge(Reading { value, quality: Quality::Good, kind: SignalKind::Gauge }).score
+        series.detector.judge(Reading { value, quality: Quality::Good, kind: SignalKind::Gauge }, None).score
     };
     assert!((score(upper) - 0.5).abs() < 0.02);
     assert!(score(upper + 100.0) > score(upper + 10.0) && score(1e12) < 1.0);

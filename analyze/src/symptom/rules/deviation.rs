@@ -1,4 +1,7 @@
-//! DEVIATION: a learned threshold was crossed, for the worse, in three of four ticks.
+//! DEVIATION: a learned threshold was crossed, for the worse, in three of four ticks, or the detectors gave an alert and the signal
+//! is still outside what was usual before it.
+
+use proto::model::{SignalDeviation, SignalGlance};
 
 use super::{Judged, View};
 use crate::symptom::{Finding, SUSPECT_LEVEL, Trouble};
@@ -33,11 +36,6 @@ pub(super) fn find(view: &View<'_>) -> Finding {
     if !now {
         return Finding::Between;
     }
-    let (value, upper, lower) = (glance.value.unwrap_or_default(), glance.upper, glance.lower);
-    let (side, limit) = match upper {
-        Some(upper) if value > upper => ("above", upper),
-        _ => ("below", lower.unwrap_or_default()),
-    };
     let names: Vec<_> = view
         .signals
         .iter()
@@ -47,10 +45,38 @@ pub(super) fn find(view: &View<'_>) -> Finding {
     Finding::Trouble(Trouble {
         level: if count >= CROSSINGS_TO_OPEN { 1.0 } else { SUSPECT_LEVEL },
         burn: view.burn(),
-        confidence: f64::from(count.min(CROSSINGS_TO_OPEN)) / f64::from(CROSSINGS_TO_OPEN),
-        text: format!("{} is {} and so {side} its learned limit {}", glance.name, short(value), short(limit)),
+        confidence: f64::from(count.min(CROSSINGS_TO_OPEN)) / f64::from(CROSSINGS_TO_OPEN)
+            * confidence(glance),
+        text: told(glance),
         evidence: view.evidence(&names),
     })
+}
+
+/// How sure a crossing is: a limit is set so that chance hardly ever crosses it, an alert says how sure it is.
+fn confidence(glance: &SignalGlance) -> f64 {
+    match glance.deviation {
+        Some(alert) if !glance.deviating => alert.confidence,
+        _ => 1.0,
+    }
+}
+
+/// One sentence for people.
+fn told(glance: &SignalGlance) -> String {
+    let SignalGlance { name, value, lower, upper, deviating, deviation, .. } = glance;
+    let value = value.unwrap_or_default();
+    match (deviating, upper, lower, deviation) {
+        (true, Some(upper), ..) if value > *upper => {
+            format!("{name} is {} and so above its learned limit {}", short(value), short(*upper))
+        }
+        (true, _, Some(lower), _) => {
+            format!("{name} is {} and so below its learned limit {}", short(value), short(*lower))
+        }
+        (.., Some(SignalDeviation { opened_at, view, .. })) => {
+            let view = view.as_str().replace('_', " ");
+            format!("{name} is {}: its {view} has been as never before since {opened_at:.0}", short(value))
+        }
+        _ => format!("{name} is {} and so outside what was usual", short(value)),
+    }
 }
 
 /// Three significant digits.

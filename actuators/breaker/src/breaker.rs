@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub opened_total: u64,
     /// What the last opening by evidence rested on.
     pub last_trip: Option<Evidence>,
+    /// Results recorded while calls were counted, by outcome, in the order of [`Outcome::NAMES`].
+    pub results: [u64; Outcome::NAMES.len()],
     /// Calls rejected, by reason, in the order of [`Rejection::REASONS`].
     pub rejected: [u64; Rejection::REASONS.len()],
     /// Calls rejected.
@@ -312,9 +314,12 @@ impl Breaker {
     /// What there is to see at `now`.
     pub fn snapshot(&self, now: Duration) -> Snapshot {
         let fast = self.stripes.total_rejected();
+        let worked = self.stripes.total_worked() + self.stripes.total_before();
         self.with_core(now, |core| {
             let mut rejected = core.rejected;
             rejected[0] += fast;
+            let mut results = core.results;
+            results[Outcome::Success.index()] += worked;
             let (phase, verdict) = (core.machine.phase(), core.failing.verdict().max(core.slow.verdict()));
             let is_closed = phase == Phase::Closed;
             Snapshot {
@@ -336,6 +341,7 @@ impl Breaker {
                 probe_stage: core.machine.stage(),
                 opened_total: core.opened_total,
                 last_trip: core.last_trip,
+                results,
                 rejected,
                 rejected_total: rejected.iter().sum(),
                 would_reject_total: core.shadow.would_reject,

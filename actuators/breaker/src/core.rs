@@ -107,6 +107,8 @@ pub(crate) struct Core {
     /// Evidence that others have, and until when it counts.
     others: (f64, Duration),
     pub(crate) rejected: [u64; Rejection::REASONS.len()],
+    /// Results heard of, by outcome; ordinary successes are counted around the lock.
+    pub(crate) results: [u64; Outcome::NAMES.len()],
     pub(crate) late_total: u64,
     pub(crate) opened_total: u64,
     pub(crate) last_trip: Option<Evidence>,
@@ -143,6 +145,7 @@ impl Core {
             log: Log::new(),
             others: (0.0, Duration::ZERO),
             rejected: [0; Rejection::REASONS.len()],
+            results: [0; Outcome::NAMES.len()],
             late_total: 0,
             opened_total: 0,
             last_trip: None,
@@ -236,6 +239,7 @@ impl Core {
     /// An admitted call ended.
     pub(crate) fn record(&mut self, now: Duration, ticket: &Ticket, outcome: Outcome, latency: Duration) {
         self.look_at_time(now);
+        self.results[outcome.index()] += u64::from(ticket.fate != Fate::Unseen);
         let failed = outcome == Outcome::Failure
             || outcome == Outcome::Success && self.policy.slow_call.is_some_and(|limit| latency >= limit);
         let degraded = self.is_degraded();
@@ -455,7 +459,8 @@ impl Core {
         self.failing.refresh(self.baseline.normal(at), calls, others);
         self.slow.refresh(self.slow_baseline.normal(at), calls, 0.0);
         self.machine.set_timing(timing(&self.policy, self.rate.per_second()));
-        if self.slow_looked_up.is_none_or(|last| now >= last + SLOW_LOOKUP) {
+        // Until something is known it is looked for each time: it is the first seconds of an instance that lack it.
+        if self.slow_limit.is_none() || self.slow_looked_up.is_none_or(|last| now >= last + SLOW_LOOKUP) {
             self.slow_looked_up = Some(now);
             self.slow_limit = self.latencies.slow(at);
         }

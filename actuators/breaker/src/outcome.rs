@@ -11,10 +11,27 @@ pub enum Outcome {
     Failure,
     /// The callee says that it has too much to do: 429, 503, RESOURCE_EXHAUSTED. Sheds rather than opens.
     Overload,
-    /// The caller's own mistake (4xx, INVALID_ARGUMENT): the callee answered, and nothing is counted.
+    /// The caller's own mistake (4xx, INVALID_ARGUMENT), or that of somebody behind the callee, by the callee's own word: the
+    /// callee did its part, and nothing is held against it. Opening here would cure nothing.
     CallerFault,
     /// Given up before there was a result: nothing is counted, a probe's permit comes back.
     Cancelled,
+}
+
+impl Outcome {
+    /// Names of all outcomes, for metrics; in the order of [`Outcome::index`].
+    pub const NAMES: [&'static str; 5] = ["success", "failure", "overload", "caller_fault", "cancelled"];
+
+    /// Its place in [`Outcome::NAMES`].
+    pub fn index(self) -> usize {
+        match self {
+            Outcome::Success => 0,
+            Outcome::Failure => 1,
+            Outcome::Overload => 2,
+            Outcome::CallerFault => 3,
+            Outcome::Cancelled => 4,
+        }
+    }
 }
 
 /// How much a call matters. While calls are shed, the lowest go first.

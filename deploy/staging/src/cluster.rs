@@ -33,13 +33,23 @@ pub struct ClusterArgs {
     pub execute_url: Option<String>,
     /// Seed of the services' times and choices.
     pub seed: u64,
+    /// Further arguments of every replica of a service (see [`crate::service::ServiceArgs`]).
+    pub service_arguments: BTreeMap<Role, Vec<String>>,
 }
 
 impl ClusterArgs {
     /// Two catalog and two inventory replicas, no actuators.
     pub fn new(dir: impl Into<PathBuf>, launch: Launch) -> Self {
         let replicas = Role::MANAGED.map(|role| (role, 2)).into();
-        Self { dir: dir.into(), launch, replicas, actuators: false, execute_url: None, seed: 0 }
+        Self {
+            dir: dir.into(),
+            launch,
+            replicas,
+            actuators: false,
+            execute_url: None,
+            seed: 0,
+            service_arguments: BTreeMap::new(),
+        }
     }
 }
 
@@ -116,7 +126,7 @@ impl Cluster {
         let spec = ReplicaSpec {
             launch: self.args.launch.clone(),
             owner_pid: Some(std::process::id()),
-            arguments: self.replica_arguments(),
+            arguments: self.replica_arguments(role),
         };
         let failed = |error| ClusterError::Replicas(role, error);
         let mut set =
@@ -129,8 +139,13 @@ impl Cluster {
         Ok(())
     }
 
-    fn replica_arguments(&self) -> Vec<String> {
-        let mut arguments = vec!["--seed".to_owned(), self.args.seed.to_string()];
+    fn further_arguments(&self, role: Role) -> Vec<String> {
+        let given = self.args.service_arguments.get(&role).into_iter().flatten().cloned();
+        [format!("--seed={}", self.args.seed)].into_iter().chain(given).collect()
+    }
+
+    fn replica_arguments(&self, role: Role) -> Vec<String> {
+        let mut arguments = self.further_arguments(role);
         arguments
             .extend(self.args.execute_url.iter().flat_map(|url| ["--execute-url".to_owned(), url.clone()]));
         arguments
@@ -143,7 +158,7 @@ impl Cluster {
             data_dir: self.args.dir.clone(),
             owner_pid: Some(std::process::id()),
             execute_url: self.args.execute_url.clone(),
-            replica_args: vec![format!("--seed={}", self.args.seed)],
+            replica_args: self.further_arguments(role),
         };
         let (launch, dir) = (self.args.launch.clone(), self.dir.clone());
         self.ctx.tasks.spawn_loop("staging-actuator", Backoff::default(), move || {

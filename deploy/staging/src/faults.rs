@@ -58,7 +58,7 @@ pub struct Fault {
 pub type Faults = BTreeMap<String, Fault>;
 
 /// All faults that hit one process, taken together.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Effects {
     /// Share of requests answered 500.
     pub error_ratio: f64,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, ClusterArgs, ClusterError};
 use crate::files::{self, FileError};
-use crate::load::{self, BadLine, LoadPlan, Record};
+use crate::load::{self, BadLine, LoadPlan, Record, Urgency};
 use crate::replicas;
 use crate::report::{self, ReplicaSample, Report};
 use crate::scenario::{self, Action, Scenario, Step, Trouble, UnknownScenario};
@@ -110,7 +110,8 @@ pub async fn run(args: StagingArgs, ctx: &Context) -> Result<Played, StagingErro
 
 /// Plays a scenario from its start to its end.
 pub async fn play(cluster: &Cluster, scenario: &Scenario, seed: u64) -> Result<Played, StagingError> {
-    let plan = LoadPlan { profile: scenario.profile.clone(), seed, duration: scenario.duration };
+    let (profile, duration) = (scenario.profile.clone(), scenario.duration);
+    let plan = LoadPlan { profile, seed, duration, priority: Urgency::default() };
     files::write_json(&cluster.dir.load_plan(), &plan)?;
     let lead = i64::try_from(LEAD_TIME.as_millis()).expect("a second");
     let start_unix_ms = cluster.ctx.clock.now().as_millisecond() + lead;

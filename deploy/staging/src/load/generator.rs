@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use breaker::Priority;
 use chassis::{Context, SharedClock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
@@ -46,6 +47,29 @@ pub struct LoadPlan {
     pub seed: u64,
     /// How long requests become due.
     pub duration: Duration,
+    /// How much they matter, as they say themselves.
+    #[serde(default)]
+    pub priority: Urgency,
+}
+
+/// How much a request matters, in a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Urgency {
+    /// As any other.
+    #[default]
+    Normal,
+    /// A user waits, or money hangs on it: shed last.
+    Critical,
+}
+
+impl From<Urgency> for Priority {
+    fn from(urgency: Urgency) -> Self {
+        match urgency {
+            Urgency::Normal => Priority::Normal,
+            Urgency::Critical => Priority::Critical,
+        }
+    }
 }
 
 /// Why there was no load.
@@ -90,7 +114,8 @@ pub async fn generate(
 ) -> Vec<Record> {
     let faults = Followed::new(faults, faults::LOAD, faults::LOAD);
     let start = clock.monotonic();
-    let sender = Arc::new(Sender { client: upstream::http_client(), gateway, clock, start });
+    let priority = plan.priority.into();
+    let sender = Arc::new(Sender { client: upstream::http_client(), gateway, clock, start, priority });
     let room = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     let mut arrivals = Arrivals::new(plan.profile.clone(), plan.seed, plan.duration);
     let mut running = JoinSet::new();
@@ -130,6 +155,7 @@ struct Sender {
     gateway: SocketAddr,
     clock: SharedClock,
     start: Duration,
+    priority: Priority,
 }
 
 impl Sender {
@@ -146,7 +172,7 @@ impl Sender {
     }
 
     async fn send(&self, due: Duration) -> Record {
-        let asked = upstream::get(&self.client, self.gateway, "/");
+        let asked = upstream::get(&self.client, self.gateway, "/", self.priority);
         match tokio::time::timeout(REQUEST_TIMEOUT, asked).await {
             Ok(Ok((answer, _))) => self.record(due, answer.status.as_u16(), answer.degraded),
             Ok(Err(_)) | Err(_) => self.record(due, 0, false),
@@ -176,7 +202,8 @@ mod tests {
         clock.advance(Duration::from_secs(10));
         let gateway = SocketAddr::from(([127, 0, 0, 1], 1));
         let start = Duration::from_secs(10);
-        let sender = Sender { client: upstream::http_client(), gateway, clock: clock.clone(), start };
+        let (clock_of_it, priority) = (clock.clone(), Priority::Normal);
+        let sender = Sender { client: upstream::http_client(), gateway, clock: clock_of_it, start, priority };
         clock.advance(Duration::from_secs(3));
         let record = sender.record(Duration::from_millis(1_250), 200, false);
         assert_eq!((record.intended_ms, record.latency_us), (1_250, 1_750_000));

@@ -4,6 +4,6 @@ mod generator;
 mod profile;
 mod record;
 
-pub use generator::{LoadArgs, LoadError, LoadPlan, generate, run};
+pub use generator::{LoadArgs, LoadError, LoadPlan, Urgency, generate, run};
 pub use profile::{Arrivals, Profile, ProfileError, Step};
 pub use record::{BadLine, Record, from_csv, to_csv};

@@ -3,6 +3,7 @@
 mod launch;
 mod state;
 
+use breaker::Priority;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -252,7 +253,7 @@ impl ReplicaSet {
     }
 
     async fn ask(&self, address: std::net::SocketAddr, path: &str) -> Option<bytes::Bytes> {
-        let asked = tokio::time::timeout(PROBE_TIMEOUT, upstream::get(&self.client, address, path)).await;
+        let asked = tokio::time::timeout(PROBE_TIMEOUT, upstream::get(&self.client, address, path, Priority::Normal)).await;
         let (answer, body) = asked.ok()?.ok()?;
         answer.status.is_success().then_some(body)
     }

@@ -1,12 +1,11 @@
 //! Every metric of one replica, under the names that dashboards and policies use.
 
-use breaker::{PhaseKind, State};
 use prometheus::{
-    Counter, CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry,
+    Counter, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
 use crate::edges::EdgeBreakers;
+use crate::service::breaking::BreakerMetrics;
 use crate::service::pool::Pool;
 use crate::topology::Role;
 
@@ -46,10 +45,7 @@ pub(crate) struct Metrics {
     waiting: Gauge,
     upstream: IntCounterVec,
     upstream_duration: HistogramVec,
-    breaker_state: GaugeVec,
-    breaker_phase: GaugeVec,
-    breaker_totals: CounterVec,
-    would_reject: CounterVec,
+    breakers: BreakerMetrics,
 }
 
 impl Metrics {
@@ -117,37 +113,7 @@ impl Metrics {
                     &edge,
                 ),
             ),
-            breaker_state: register(
-                registry,
-                GaugeVec::new(
-                    Opts::new("breaker_state", "1 for the state of the edge's breaker."),
-                    &["caller", "callee", "state"],
-                ),
-            ),
-            breaker_phase: register(
-                registry,
-                GaugeVec::new(
-                    Opts::new("breaker_phase", "1 for the phase underneath, also where nothing is enforced."),
-                    &["caller", "callee", "phase"],
-                ),
-            ),
-            breaker_totals: register(
-                registry,
-                CounterVec::new(
-                    Opts::new("breaker_opened_total", "How often the edge's breaker opened, or would have."),
-                    &edge,
-                ),
-            ),
-            would_reject: register(
-                registry,
-                CounterVec::new(
-                    Opts::new(
-                        "breaker_would_reject_total",
-                        "Calls admitted that an enforcing breaker had rejected.",
-                    ),
-                    &edge,
-                ),
-            ),
+            breakers: BreakerMetrics::new(registry),
         };
         let total = register(registry, IntGauge::with_opts(service("workers_total", "Workers there are.")));
         total.set(i64::try_from(workers).expect("a number of workers"));
@@ -202,34 +168,16 @@ impl Metrics {
         self.busy.set(busy as f64);
         raise(&self.busy_seconds, total.as_secs_f64());
         self.waiting.set(pool.waiting() as f64);
-        for name in edges.names() {
-            let Some((caller, callee)) = name.split_once("->") else { continue };
-            let Some(snapshot) = edges.snapshot(name, now) else { continue };
-            for state in State::ALL {
-                let value = f64::from(u8::from(state == snapshot.state));
-                self.breaker_state.with_label_values(&[caller, callee, state.name()]).set(value);
-            }
-            for (phase, label) in
-                [(PhaseKind::Closed, "closed"), (PhaseKind::Open, "open"), (PhaseKind::HalfOpen, "half_open")]
-            {
-                let value = f64::from(u8::from(phase == snapshot.phase));
-                self.breaker_phase.with_label_values(&[caller, callee, label]).set(value);
-            }
-            raise(&self.breaker_totals.with_label_values(&[caller, callee]), snapshot.opened_total as f64);
-            raise(
-                &self.would_reject.with_label_values(&[caller, callee]),
-                snapshot.would_reject_total as f64,
-            );
-        }
+        self.breakers.refresh(edges, now);
     }
 }
 
 /// Two readers may race: the counter never goes back, and is exact again with the next reading.
-fn raise(counter: &Counter, to: f64) {
+pub(super) fn raise(counter: &Counter, to: f64) {
     counter.inc_by((to - counter.get()).max(0.0));
 }
 
-fn register<C>(registry: &Registry, made: prometheus::Result<C>) -> C
+pub(super) fn register<C>(registry: &Registry, made: prometheus::Result<C>) -> C
 where
     C: prometheus::core::Collector + Clone + 'static,
 {

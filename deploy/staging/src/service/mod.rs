@@ -1,5 +1,6 @@
 //! One replica of a service: workers that take their time, calls to the next service, metrics of it all.
 
+mod breaking;
 mod metrics;
 mod pace;
 mod pool;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ::breaker::Priority;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -23,12 +25,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::dir::{Dir, Endpoint, Listening};
-use crate::edges::EdgeBreakers;
-use crate::faults::{Faults, Followed};
+use crate::edges::{self, EdgeBreakers, FirstMode};
+use crate::faults::{Effects, Faults, Followed};
 use crate::files::{self, FileError};
 use crate::link::{self, LinkError};
 use crate::topology::Role;
-use crate::upstream::{self, Admitted, Answer, Balancer, CallError, DEGRADED, Upstream};
+use crate::upstream::{self, Admitted, Answer, Balancer, CallError, DEGRADED, ORIGIN, PRIORITY, Upstream};
 use metrics::{Metrics, UpstreamOutcome};
 use pace::Pace;
 use pool::Pool;
@@ -72,6 +74,12 @@ pub struct ServiceArgs {
     /// Execute's address, for the actuator of this process's breakers.
     #[arg(long)]
     pub execute_url: Option<String>,
+    /// What the breakers do before anybody sets a policy.
+    #[arg(long, value_enum, default_value_t)]
+    pub breaker: FirstMode,
+    /// Whether the breakers learn a concurrency limit.
+    #[arg(long)]
+    pub breaker_limit: bool,
 }
 
 /// Why a replica did not start.
@@ -201,8 +209,9 @@ impl Replica {
         let queue = args.queue.unwrap_or(capacity.queue);
         let mut ids = chassis::IdGenerator::from_seed(args.seed ^ name_seed(&args.name));
         let zero_s = ctx.clock.now().as_second() as f64 - ctx.clock.monotonic().as_secs_f64();
-        let edges =
-            EdgeBreakers::new(role.edge(), breaker::Setup { seed: ids.next_u64(), unix_at_zero: zero_s });
+        let setup = breaker::Setup { seed: ids.next_u64(), unix_at_zero: zero_s };
+        let edges = EdgeBreakers::new(role.edge(), &args.breaker.policy(args.breaker_limit), setup)
+            .expect("the default policy is valid with and without a limit");
         let next = role.callee().zip(role.edge().and_then(|edge| edges.get(&edge).cloned()));
         let next = next.map(|(callee, breaker)| Next {
             callee,
@@ -231,25 +240,27 @@ impl Replica {
     }
 
     /// One request: wait for a worker, work, ask the next service.
-    async fn serve(self: &Arc<Self>) -> (StatusCode, bool) {
-        let Ok(_worker) = self.pool.acquire().await else { return (StatusCode::SERVICE_UNAVAILABLE, false) };
+    async fn serve(self: &Arc<Self>, priority: Priority) -> Ended {
+        let Ok(_worker) = self.pool.acquire().await else {
+            return Ended::with(StatusCode::SERVICE_UNAVAILABLE);
+        };
         let effects = self.faults.now();
         if effects.hang {
             tokio::time::sleep(HANG).await;
         }
         tokio::time::sleep(self.pace.next() + effects.added).await;
         if self.pace.among(effects.error_ratio) {
-            return (StatusCode::INTERNAL_SERVER_ERROR, false);
+            return Ended::with(StatusCode::INTERNAL_SERVER_ERROR);
         }
         match &self.next {
-            Some(next) => self.ask(next).await,
-            None => (StatusCode::OK, false),
+            Some(next) => self.ask(next, priority).await,
+            None => Ended::with(StatusCode::OK),
         }
     }
 
     /// A rejected call costs part of the answer at catalog, and all of it at the gateway, which has nothing of its own.
-    async fn ask(self: &Arc<Self>, next: &Next) -> (StatusCode, bool) {
-        match next.upstream.admit() {
+    async fn ask(self: &Arc<Self>, next: &Next, priority: Priority) -> Ended {
+        match next.upstream.admit(priority) {
             // A user does not wait for the answer to "are you back?": the probe goes on by itself.
             Ok(admitted) if admitted.is_probe && self.role == Role::Catalog => {
                 let replica = Arc::clone(self);
@@ -258,13 +269,13 @@ impl Replica {
                         replica.called(next, Ok(admitted)).await;
                     }
                 });
-                (StatusCode::OK, true)
+                Ended::without_the_callee()
             }
             admitted => self.called(next, admitted).await,
         }
     }
 
-    async fn called(&self, next: &Next, admitted: Result<Admitted, CallError>) -> (StatusCode, bool) {
+    async fn called(&self, next: &Next, admitted: Result<Admitted, CallError>) -> Ended {
         let started = self.ctx.clock.monotonic();
         let result = match admitted {
             Ok(admitted) => next.upstream.call(admitted).await,
@@ -278,14 +289,34 @@ impl Replica {
         let seconds = self.ctx.clock.monotonic().saturating_sub(started).as_secs_f64();
         self.metrics.called(next.callee, outcome, seconds);
         match result {
-            Ok(Answer { status, degraded }) => (status, degraded),
-            Err(CallError::Rejected(_)) if self.role == Role::Catalog => (StatusCode::OK, true),
-            Err(CallError::Rejected(_)) => (StatusCode::SERVICE_UNAVAILABLE, false),
+            Ok(Answer { status, degraded, .. }) => Ended { degraded, ..Ended::with(status) },
+            Err(CallError::Rejected(_)) if self.role == Role::Catalog => Ended::without_the_callee(),
+            Err(CallError::Rejected(_)) => Ended::with(StatusCode::SERVICE_UNAVAILABLE),
             Err(error) => {
                 tracing::debug!(callee = %next.callee, "{}", chassis::chain(&error));
-                (StatusCode::BAD_GATEWAY, false)
+                Ended { elsewhere: true, ..Ended::with(StatusCode::BAD_GATEWAY) }
             }
         }
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    status: StatusCode,
+    /// The answer is not the whole one.
+    degraded: bool,
+    /// A failure of somebody that had to be asked.
+    elsewhere: bool,
+}
+
+impl Ended {
+    fn with(status: StatusCode) -> Self {
+        Self { status, degraded: false, elsewhere: false }
+    }
+
+    fn without_the_callee() -> Self {
+        Self { degraded: true, ..Self::with(StatusCode::OK) }
     }
 }
 
@@ -301,22 +332,37 @@ fn router(replica: Arc<Replica>) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/inflight", get(inflight))
         .route("/metrics", get(metrics_text))
+        .route("/breakers", get(breakers))
+        .route("/faults", get(faults_in_force))
         .with_state(replica)
 }
 
-async fn answer(State(replica): State<Arc<Replica>>) -> Response {
+async fn answer(State(replica): State<Arc<Replica>>, asked: HeaderMap) -> Response {
     let served = Served::new(&replica);
-    let (status, degraded) = replica.serve().await;
+    let Ended { status, degraded, elsewhere } = replica.serve(upstream::priority(asked.get(PRIORITY))).await;
     served.finish(status, degraded);
     let mut headers = HeaderMap::new();
     if degraded {
         headers.insert(DEGRADED, HeaderValue::from_static("true"));
+    }
+    if let Some(next) = replica.next.as_ref().filter(|_| elsewhere) {
+        headers.insert(ORIGIN, HeaderValue::from_static(next.callee.name()));
     }
     (status, headers, Json(json!({ "served_by": replica.name, "degraded": degraded }))).into_response()
 }
 
 async fn inflight(State(replica): State<Arc<Replica>>) -> String {
     replica.in_flight.load(Ordering::Relaxed).to_string()
+}
+
+/// What this process's breakers look like and how that came about.
+async fn breakers(State(replica): State<Arc<Replica>>) -> Json<serde_json::Value> {
+    Json(edges::to_json(&replica.edges, replica.ctx.clock.monotonic()))
+}
+
+/// What this process does wrong on command, now: whoever injects a fault can see that it is in force.
+async fn faults_in_force(State(replica): State<Arc<Replica>>) -> Json<Effects> {
+    Json(replica.faults.now())
 }
 
 async fn metrics_text(State(replica): State<Arc<Replica>>) -> Response {

@@ -5,7 +5,7 @@ mod balancer;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use breaker::{Breaker, Mode, Outcome, Permit, Rejection};
+use breaker::{Breaker, Mode, Outcome, Permit, Priority, Rejection};
 use bytes::Bytes;
 use chassis::{IdGenerator, SharedClock};
 use http_body_util::{BodyExt, Empty};
@@ -24,6 +24,27 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The header that says that an answer is not the whole one.
 pub(crate) const DEGRADED: &str = "x-degraded";
 
+/// The header that says whose fault a failure is, when it is not the answering service's own: somebody it had to ask.
+pub(crate) const ORIGIN: &str = "x-fault-origin";
+
+/// The header that says how much a request matters: `low`, `normal`, `high` or `critical`.
+pub(crate) const PRIORITY: &str = "x-priority";
+
+/// A priority by its name; what is not said is normal.
+pub(crate) fn priority(name: Option<&http::HeaderValue>) -> Priority {
+    let named = |priority: &Priority| name.is_some_and(|name| name.as_bytes() == word(*priority).as_bytes());
+    Priority::ALL.into_iter().find(named).unwrap_or_default()
+}
+
+fn word(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Low => "low",
+        Priority::Normal => "normal",
+        Priority::High => "high",
+        Priority::Critical => "critical",
+    }
+}
+
 /// An HTTP client that keeps its connections.
 pub(crate) type HttpClient = Client<HttpConnector, Empty<Bytes>>;
 
@@ -40,6 +61,8 @@ pub(crate) fn http_client() -> HttpClient {
 pub(crate) struct Answer {
     pub(crate) status: http::StatusCode,
     pub(crate) degraded: bool,
+    /// A failure that is not the answering service's own.
+    pub(crate) elsewhere: bool,
 }
 
 /// Why a call has no answer.
@@ -57,12 +80,15 @@ pub(crate) enum CallError {
     Body(#[source] hyper::Error),
     #[error("the callee failed with {0}")]
     Status(http::StatusCode),
+    #[error("the callee failed with {0}, and says that it was not its fault")]
+    Elsewhere(http::StatusCode),
 }
 
 /// Leave to call.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     permit: Permit<Arc<Breaker>>,
+    priority: Priority,
     /// Whether the call is to find out if the callee is back.
     pub(crate) is_probe: bool,
 }
@@ -79,21 +105,26 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Asks the breaker whether a call may be made now.
-    pub(crate) fn admit(&self) -> Result<Admitted, CallError> {
-        let permit = self.breaker.try_acquire_owned(self.clock.monotonic()).map_err(CallError::Rejected)?;
+    /// Asks the breaker whether a call that matters so much may be made now.
+    pub(crate) fn admit(&self, priority: Priority) -> Result<Admitted, CallError> {
+        let now = self.clock.monotonic();
+        let permit = self.breaker.try_acquire_owned_as(now, priority).map_err(CallError::Rejected)?;
         let enforced = self.breaker.policy().0.mode == Mode::Enforce;
-        Ok(Admitted { is_probe: enforced && permit.is_probe(), permit })
+        Ok(Admitted { is_probe: enforced && permit.is_probe(), permit, priority })
     }
 
     /// Calls once, and tells the breaker how it went. A status of 500 and above is a failure.
-    pub(crate) async fn call(&self, Admitted { permit, .. }: Admitted) -> Result<Answer, CallError> {
+    pub(crate) async fn call(
+        &self,
+        Admitted { permit, priority, .. }: Admitted,
+    ) -> Result<Answer, CallError> {
         let started = self.clock.monotonic();
-        let answer = match tokio::time::timeout(self.timeout, self.send()).await {
+        let answer = match tokio::time::timeout(self.timeout, self.send(priority)).await {
             Ok(answer) => answer,
             Err(_) => Err(CallError::TimedOut(self.timeout)),
         };
         let answer = answer.and_then(|answer| match answer.status.is_server_error() {
+            true if answer.elsewhere => Err(CallError::Elsewhere(answer.status)),
             true => Err(CallError::Status(answer.status)),
             false => Ok(answer),
         });
@@ -103,7 +134,7 @@ impl Upstream {
         answer
     }
 
-    async fn send(&self) -> Result<Answer, CallError> {
+    async fn send(&self, priority: Priority) -> Result<Answer, CallError> {
         let mut attempt = 1;
         loop {
             let now = self.clock.monotonic();
@@ -112,7 +143,7 @@ impl Upstream {
                 (ids.next_u64(), ids.next_u64())
             };
             let lease = self.balancer.pick(now, first, second).ok_or(CallError::NoReplica)?;
-            match get(&self.client, lease.address(), "/").await {
+            match get(&self.client, lease.address(), "/", priority).await {
                 Err(CallError::Client(error)) if error.is_connect() => {
                     lease.eject(now);
                     if attempt == CONNECT_ATTEMPTS {
@@ -133,6 +164,8 @@ fn outcome(answer: &Result<Answer, CallError>) -> Outcome {
         Err(CallError::Status(
             http::StatusCode::SERVICE_UNAVAILABLE | http::StatusCode::TOO_MANY_REQUESTS,
         )) => Outcome::Overload,
+        // Who is to blame has a breaker before it already: another one here would only keep its caller from whatever still works.
+        Err(CallError::Elsewhere(_)) => Outcome::CallerFault,
         Err(_) => Outcome::Failure,
     }
 }
@@ -142,11 +175,16 @@ pub(crate) async fn get(
     client: &HttpClient,
     address: std::net::SocketAddr,
     path: &str,
+    priority: Priority,
 ) -> Result<(Answer, Bytes), CallError> {
-    let uri = format!("http://{address}{path}").parse().expect("an address and a fixed path make a URI");
-    let response = client.get(uri).await.map_err(CallError::Client)?;
+    let request = http::Request::get(format!("http://{address}{path}"))
+        .header(PRIORITY, word(priority))
+        .body(Empty::new())
+        .expect("an address and a fixed path make a URI");
+    let response = client.request(request).await.map_err(CallError::Client)?;
     let status = response.status();
     let degraded = response.headers().contains_key(DEGRADED);
+    let elsewhere = response.headers().contains_key(ORIGIN);
     let body = response.into_body().collect().await.map_err(CallError::Body)?.to_bytes();
-    Ok((Answer { status, degraded }, body))
+    Ok((Answer { status, degraded, elsewhere }, body))
 }

@@ -51,6 +51,8 @@ async fn one(dir: &Dir, role: Role, ctx: &Context) -> Handle {
         seed: 1,
         owner_pid: None,
         execute_url: None,
+        breaker: Default::default(),
+        breaker_limit: false,
     };
     let ctx = Context { metrics: Default::default(), ..ctx.sub() };
     let handle = service::start(role, args, &ctx).await.expect("a free port");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chassis::{SharedClock, SystemClock};
 use staging::dir::{Dir, Endpoint};
 use staging::faults::Faults;
-use staging::load::{LoadPlan, Profile, Record, generate};
+use staging::load::{LoadPlan, Profile, Record, Urgency, generate};
 use staging::replicas::{Launch, ReplicaSet, ReplicaSpec};
 use staging::topology::Role;
 use std::sync::Arc;
@@ -47,7 +47,8 @@ pub fn endpoints(dir: &Dir, role: Role) -> Vec<Endpoint> {
 /// Constant load on the gateway, from this process.
 pub async fn load(dir: &Dir, rate: f64, seconds: u64) -> Vec<Record> {
     let profile = Profile::constant(rate).expect("a rate");
-    let plan = LoadPlan { profile, seed: 11, duration: Duration::from_secs(seconds) };
+    let duration = Duration::from_secs(seconds);
+    let plan = LoadPlan { profile, seed: 11, duration, priority: Urgency::Normal };
     let (_sender, faults) = watch::channel(Faults::default());
     generate(&plan, endpoints(dir, Role::Gateway)[0].address, faults, clock()).await
 }

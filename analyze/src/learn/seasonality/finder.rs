@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    fold::{detrended, mean_cycle, nested, smoothed, told, without},
+    fold::{detrended, mean_cycle, smoothed, told, without},
+    nested::nested,
     spectrum::{Spectra, vertex, whitened},
 };
 
@@ -22,12 +23,18 @@ const CLIP: f64 = 0.005;
 const SMOOTHING: f64 = 12.0;
 /// A shorter period is preferred to a longer one that tells less than this much more.
 const PREFERENCE: f64 = 0.85;
+/// A broken period must tell more than a whole one near it by this.
+const WHOLE_PREFERENCE: f64 = 0.99;
 /// A period that holds more cycles than this of a shorter one is a season above it, as the week is above the day...
 const NESTED: f64 = 4.5;
 /// ...if the shorter one tells at least this share of what the longer one does.
 const NESTED_PREFERENCE: f64 = 0.25;
 /// People live by hours, days and weeks: each found period is also tried as a day of a week, and doubled.
-const MULTIPLES: [f64; 2] = [7.0, 2.0];
+const MULTIPLES: [usize; 2] = [7, 2];
+/// Least share of the variance of a longer period above a shorter one, and of what the shorter one leaves. A day can be nearly
+/// all of the variance; what it leaves is what limits are set on, and there the week counts.
+const NESTED_STRENGTH_MIN: f64 = 0.001;
+const SHARE_MIN: f64 = 0.02;
 /// Probability of believing in such a multiple where there is none. Noise does not come this far.
 const MULTIPLE_CHANCE: f64 = 0.05;
 
@@ -117,19 +124,14 @@ impl<'a> Search<'a> {
         let white = whitened(&rest);
         let mut believed = self.believed(&rest, &white, &self.calendar(), self.settings.false_alarm / 6.0);
         if believed.is_empty() && !self.found.is_empty() {
-            let known: Vec<f64> =
-                self.found.iter().flat_map(|p| MULTIPLES.map(|times| times * p.samples)).collect();
-            let known: Vec<f64> = known.into_iter().filter(|period| self.is_open(*period)).collect();
-            believed = self.believed(&rest, &white, &known, MULTIPLE_CHANCE);
-            if believed.is_empty() {
-                believed = self.multiples(&rest);
-            }
+            believed = self.multiples(&rest);
         }
         if believed.is_empty() {
             let peaks = self.peaks(&rest, &white);
             // Half of the frequencies could have been the peak by chance; the other half of the chances went to the calendar.
             believed = self.believed(&rest, &white, &peaks, self.settings.false_alarm / rest.len() as f64);
         }
+        let mut believed = settled(believed, self.values.len());
         believed.sort_by(|a, b| a.period.samples.total_cmp(&b.period.samples));
         (0..believed.len())
             .find(|&i| believed[i + 1..].iter().all(|longer| believed[i].stands_for(longer)))
@@ -204,26 +206,33 @@ impl<'a> Search<'a> {
         believed
     }
 
-    /// Multiples of what was found that stand out among their neighbours: a week, where the same day of the last week is more
-    /// like today than the days beside it.
+    /// Multiples of what was found by which its cycles differ: a week, whose days are not alike.
     fn multiples(&self, rest: &[f64]) -> Vec<Candidate> {
         let mut believed = Vec::new();
         for base in &self.found {
             for times in MULTIPLES {
-                let samples = times * base.samples;
-                if !self.is_open(samples) {
+                let base = self.whole(base.samples);
+                let samples = times as f64 * base;
+                let Some(nested) = self.is_open(samples).then(|| nested(rest, base, times)).flatten() else {
                     continue;
-                }
-                let all = squares(&detrended(self.values, samples)).max(f64::MIN_POSITIVE);
-                let rest = detrended(rest, samples);
-                let (contrast, chance) = nested(&rest, base.samples, times);
-                let told = contrast * squares(&rest);
-                if told / all >= STRENGTH_MIN && chance <= MULTIPLE_CHANCE {
-                    believed.push(Candidate { period: self.period(samples, told / all, chance), told });
+                };
+                let told = nested.share * squares(rest);
+                let strength = told / squares(self.values).max(f64::MIN_POSITIVE);
+                if nested.share >= SHARE_MIN
+                    && strength >= NESTED_STRENGTH_MIN
+                    && nested.chance <= MULTIPLE_CHANCE
+                {
+                    believed.push(Candidate { period: self.period(samples, strength, nested.chance), told });
                 }
             }
         }
         believed
+    }
+
+    /// The whole number that so many values cannot tell from this period: most periods are whole.
+    fn whole(&self, period: f64) -> f64 {
+        let blur = 0.5 * period * period / self.values.len() as f64;
+        if (period.round() - period).abs() < blur { period.round() } else { period }
     }
 
     fn period(&self, samples: f64, strength: f64, chance: f64) -> Period {
@@ -264,6 +273,25 @@ impl Candidate {
         let is_nested = longer.period.samples / self.period.samples > NESTED;
         self.told >= if is_nested { NESTED_PREFERENCE } else { PREFERENCE } * longer.told
     }
+}
+
+/// Of candidates nearer to each other than so many values can tell apart, the one that tells most; a whole one before a
+/// broken one that tells hardly more.
+fn settled(mut candidates: Vec<Candidate>, length: usize) -> Vec<Candidate> {
+    let weight = |candidate: &Candidate| {
+        let is_whole = candidate.period.samples.fract() == 0.0;
+        candidate.told * if is_whole { 1.0 } else { WHOLE_PREFERENCE }
+    };
+    candidates.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+    let mut settled: Vec<Candidate> = Vec::new();
+    for candidate in candidates {
+        let period = candidate.period.samples;
+        let blur = period * period / length as f64;
+        if settled.iter().all(|kept| (kept.period.samples - period).abs() > blur) {
+            settled.push(candidate);
+        }
+    }
+    settled
 }
 
 /// Fills gaps with straight lines, removes the straight line through all, cuts outliers. `None` if there is nothing to find.

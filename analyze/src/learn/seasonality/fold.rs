@@ -63,43 +63,6 @@ pub(super) fn told(values: &[f64], period: f64) -> f64 {
     if all > 0.0 { 1.0 - missed / all } else { 0.0 }
 }
 
-/// How much more alike values are that lie `times` periods apart than values one period nearer or farther: the gain in
-/// autocorrelation, and the probability of that by chance. Each period votes; where there is nothing, half of them vote either
-/// way. Slow drift does not matter, since it grows with the distance.
-pub(super) fn nested(values: &[f64], period: f64, times: f64) -> (f64, f64) {
-    let lag = |times: f64| (times * period).round() as usize;
-    let (near, same, far, block) = (lag(times - 1.0), lag(times), lag(times + 1.0), lag(1.0));
-    let (mut gain, mut count, mut votes, mut blocks) = (0.0, 0_usize, 0_usize, 0_usize);
-    for start in (far..values.len()).step_by(block) {
-        let end = (start + block).min(values.len());
-        if end - start < block / 2 {
-            break;
-        }
-        let apart = |lag: usize| -> f64 { (start..end).map(|i| (values[i] - values[i - lag]).powi(2)).sum() };
-        let better = 0.5 * (apart(near) + apart(far)) - apart(same);
-        gain += better;
-        count += end - start;
-        votes += usize::from(better > 0.0);
-        blocks += 1;
-    }
-    let variance = values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64;
-    let contrast = if count > 0 && variance > 0.0 { 0.5 * gain / count as f64 / variance } else { 0.0 };
-    (contrast, at_least(votes, blocks))
-}
-
-/// Probability that of `all` fair coins at least `heads` show heads.
-fn at_least(heads: usize, all: usize) -> f64 {
-    let mut term = 0.5_f64.powi(i32::try_from(all).unwrap_or(i32::MAX));
-    let mut sum = 0.0;
-    for i in 0..=all {
-        if i >= heads {
-            sum += term;
-        }
-        term *= (all - i) as f64 / (i + 1) as f64;
-    }
-    if all > 1_000 { f64::from(u8::from(2 * heads <= all)) } else { sum.min(1.0) }
-}
-
 fn sums(values: &[f64], period: f64) -> (Vec<f64>, Vec<f64>) {
     let cells = (period.round() as usize).max(1);
     let (mut sums, mut counts) = (vec![0.0; cells], vec![0.0; cells]);

@@ -5,6 +5,7 @@ mod decomposition;
 mod finder;
 mod fold;
 mod moment;
+mod nested;
 mod profile;
 mod quantised;
 mod ring;

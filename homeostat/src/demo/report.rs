@@ -325,7 +325,11 @@ pub(super) fn text(report: &DemoReport) -> String {
     let moments = report.timeline.iter().map(|moment| {
         [format!("{:.1}", moment.at_s), moment.kind.clone(), moment.resource.clone(), moment.text.clone()]
     });
-    let time = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1} s"));
+    let time = |value: Option<f64>| match value {
+        Some(early) if early < 0.0 => format!("{:.1} s before", -early),
+        Some(late) => format!("{late:.1} s"),
+        None => "-".to_owned(),
+    };
     let episodes = report.episodes.iter().map(|episode| {
         [
             episode.cause.clone(),

@@ -111,6 +111,14 @@ impl wire::analyze_server::Analyze for AnalyzeRpc {
         let signals = listed.into_iter().map(wire::LearnedSignal::from).collect();
         Ok(Response::new(wire::ListSignalsResponse { signals, more }))
     }
+
+    async fn list_objective_states(
+        &self,
+        _: Request<wire::ListObjectiveStatesRequest>,
+    ) -> Result<Response<wire::ListObjectiveStatesResponse>, Status> {
+        let objectives = self.core.objectives().into_iter().map(Into::into).collect();
+        Ok(Response::new(wire::ListObjectiveStatesResponse { objectives }))
+    }
 }
 
 /// One stream of samples.

@@ -4,6 +4,8 @@ pub mod board;
 mod budgets;
 pub mod core;
 mod follow;
+mod imported;
+pub mod objectives;
 mod recorder;
 mod saver;
 
@@ -88,7 +90,9 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
 
     let restored = watch::Sender::new(false);
     spawn_recorder(&ctx, &core, &knowledge, restored.subscribe());
-    spawn_budgets(&ctx, &core, ObjectivesClient::new(to_knowledge));
+    let objectives = ObjectivesClient::new(to_knowledge);
+    spawn_budgets(&ctx, &core, objectives.clone());
+    imported::spawn(&ctx, core.clone(), knowledge.clone(), objectives);
     saver::spawn(&ctx, core.clone(), knowledge.clone(), config.snapshot_interval, restored.subscribe());
     spawn_follow(&ctx, &core, knowledge, restored);
     spawn_expiry(&ctx, core);

@@ -59,7 +59,16 @@ pub fn check(checked: &Checked<'_>, now: Timestamp) -> Verdict {
     if directive.undo_of.is_some() && !supports_undo {
         return Verdict::Refuse("the actuator cannot take changes back".to_owned());
     }
+    if let Some(reason) = assessment.and_then(|seen| short_of_budget(directive, seen)) {
+        return Verdict::Refuse(reason);
+    }
     evidence(directive, assessment, now)
+}
+
+/// Plan's guardrail again, on what is known by now. What takes a directive back is no risk that somebody wants to run.
+fn short_of_budget(directive: &Directive, seen: &Assessment) -> Option<String> {
+    let is_risk = directive.reduces && directive.undo_of.is_none();
+    seen.budget_policies.iter().filter(|_| is_risk).find_map(|policy| policy.refusal())
 }
 
 /// The directive rests on what was known when it was made, or on what is known by now; one of them must be fresh. What

@@ -119,6 +119,7 @@ pub fn assessment(resource: &ResourceId, millis: u64, signals: &[(&str, Option<f
         objective: None,
         capacity: Capacity::default(),
         outlook: None,
+        budget_policies: Vec::new(),
         data: DataQuality {
             quality: Quality::Good,
             reason: String::new(),

@@ -22,6 +22,7 @@ pub fn is_due(directive: &Directive, state: DirectiveState) -> bool {
         (DirectiveState::Ineffective, DirectiveKind::Scale) => false,
         // A breaker setting that does not help still rejects calls.
         (DirectiveState::Ineffective, DirectiveKind::SetBreaker) => true,
+        // The other kinds promise only themselves; whoever asked for them takes them back.
         _ => false,
     }
 }
@@ -105,7 +106,7 @@ fn promises(action: &Action) -> Vec<ExpectedEffect> {
             breach_is_harm: false,
         }],
         // No signal tells a breaker's setting; the instances' own reports do.
-        Action::SetBreaker(_) => Vec::new(),
+        _ => Vec::new(),
     }
 }
 
@@ -114,6 +115,7 @@ fn reduces(from: &Action, to: &Action) -> bool {
     match (from, to) {
         (Action::Scale { replicas: from }, Action::Scale { replicas: to }) => to < from,
         (Action::SetBreaker(from), Action::SetBreaker(to)) => protection(to.mode) < protection(from.mode),
+        (Action::Notify { .. }, _) => false,
         // Kinds are the same on both sides; the conversion from the wire has checked it.
         _ => true,
     }
@@ -174,7 +176,7 @@ mod tests {
     fn loosening_a_breaker_reduces_protection() {
         let setting = |mode| match breaker(mode).action {
             Action::SetBreaker(setting) => BreakerSetting { mode, ..setting },
-            Action::Scale { .. } => unreachable!("a breaker"),
+            _ => unreachable!("a breaker"),
         };
         let action = |mode| Action::SetBreaker(setting(mode));
         assert!(reduces(&action(BreakerMode::Enforce), &action(BreakerMode::MetricsOnly)));

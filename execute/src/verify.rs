@@ -176,14 +176,17 @@ impl Verification {
         self.judgement(OutcomeResult::Unknown, text)
     }
 
-    /// A directive without promises: an undo promises only itself, and the actuator has confirmed it; of anything else
-    /// nobody can tell whether it helped.
+    /// A directive without promises: an undo promises only itself, and so do kinds that no signal tells; the actuator has
+    /// confirmed it. Of anything else nobody can tell whether it helped.
     fn without_promise(&self, now: Timestamp) -> Option<Judgement> {
         if !self.promises.is_empty() {
             return None;
         }
         if self.directive.undo_of.is_some() {
             return Some(self.judgement(OutcomeResult::Verified, "the change back was made".to_owned()));
+        }
+        if self.directive.kind().is_its_own_effect() {
+            return Some(self.judgement(OutcomeResult::Verified, "its actuator confirms it".to_owned()));
         }
         let nothing = || "nothing was promised that could be checked".to_owned();
         (now >= self.ends).then(|| self.judgement(OutcomeResult::Unknown, nothing()))

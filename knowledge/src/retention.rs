@@ -27,6 +27,9 @@ pub struct Retention {
     /// Advice that expired or was rejected: 4 weeks of shadow runs are compared, and a week more.
     #[serde(with = "chassis::config::duration")]
     pub advice: Duration,
+    /// Spans of budgets and events of objectives: 400 days, a year to compare with and what reports of it take.
+    #[serde(with = "chassis::config::duration")]
+    pub objectives: Duration,
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -40,6 +43,7 @@ impl Default for Retention {
             outcomes: DAY * 90,
             transitions: DAY * 90,
             advice: DAY * 35,
+            objectives: DAY * 400,
         }
     }
 }
@@ -50,7 +54,7 @@ impl Validate for Retention {
         const CHANGES_LEAST: u64 = 1_000;
         /// What is younger may still be read by a loop that has not come round.
         const AGE_LEAST: Duration = Duration::from_secs(3_600);
-        let Self { changes, changes_age: _, feedback, outcomes, transitions, advice } = self;
+        let Self { changes, changes_age: _, feedback, outcomes, transitions, advice, objectives } = self;
         if *changes < CHANGES_LEAST {
             return Err(Invalid::new("changes", changes, "must be at least 1000"));
         }
@@ -59,6 +63,7 @@ impl Validate for Retention {
             ("outcomes", outcomes),
             ("transitions", transitions),
             ("advice", advice),
+            ("objectives", objectives),
         ];
         match ages.into_iter().find(|(_, age)| **age < AGE_LEAST) {
             Some((key, age)) => Err(Invalid::new(key, format!("{age:?}"), "must be at least 1h")),

@@ -7,6 +7,7 @@ pub mod scale;
 use crate::score::Cost;
 use proto::model::{Action, Counterfactual, Evidence, ExpectedEffect, ResourceId};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// A possible change with all that a directive says about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +38,8 @@ pub struct Candidate {
     pub counterfactual: Vec<Counterfactual>,
     /// The scrape interval behind it.
     pub interval: Duration,
+    /// The directive that it takes back.
+    pub takes_back: Option<Uuid>,
 }
 
 /// What doing nothing costs, and why it may be right.

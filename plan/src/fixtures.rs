@@ -61,6 +61,7 @@ pub fn assessment(resource: ResourceId, second: i64, signals: &[(&str, f64)]) ->
         objective: None,
         capacity: Capacity::default(),
         outlook: None,
+        budget_policies: Vec::new(),
         data: DataQuality {
             quality: Quality::Good,
             reason: String::new(),
@@ -75,6 +76,27 @@ pub fn assessment(resource: ResourceId, second: i64, signals: &[(&str, f64)]) ->
 
 pub fn service_assessment(name: &str, second: i64, signals: &[(&str, f64)]) -> Assessment {
     assessment(service(name), second, signals)
+}
+
+/// The error-budget policy of catalog with so much left and these measures in force since second 50; risk needs 20 %.
+pub fn budget_policy(left: Option<f64>, measures: &[BudgetMeasure]) -> BudgetPolicyState {
+    let measure = |measure: &BudgetMeasure| MeasureInForce {
+        measure: *measure,
+        step: 1,
+        since: at(50),
+        until: None,
+        reason: "80 % or more of the error budget of staging/catalog-requests was used up".to_owned(),
+    };
+    BudgetPolicyState {
+        objective: "staging/catalog-requests".to_owned(),
+        consumed_ratio: left.map(|left| 1.0 - left),
+        remaining_ratio: left,
+        refuse_risk_below: 0.2,
+        measures: measures.iter().map(measure).collect(),
+        known: left.is_some(),
+        waiting_for: Vec::new(),
+        autonomy: None,
+    }
 }
 
 pub fn symptom(kind: SymptomKind, state: SymptomState) -> Symptom {
@@ -344,6 +366,7 @@ pub fn scale_to(current: u32, replicas: u32) -> Candidate {
         expected: Vec::new(),
         counterfactual: Vec::new(),
         interval: Duration::from_secs(1),
+        takes_back: None,
     }
 }
 

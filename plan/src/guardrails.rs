@@ -5,6 +5,7 @@ mod actuator;
 mod autonomy;
 mod blast_radius;
 mod bounds;
+mod budget;
 mod concurrency;
 mod cooldown;
 mod data_quality;
@@ -58,7 +59,7 @@ use Verdict::{Pass, Veto};
 type Guardrail = (&'static str, fn(&Candidate, &Situation<'_>) -> Verdict);
 
 /// Every guardrail, in the order in which reports show them.
-const ALL: [Guardrail; 12] = [
+const ALL: [Guardrail; 13] = [
     ("bounds", bounds::check),
     ("step", step::check),
     ("blast_radius", blast_radius::check),
@@ -66,6 +67,7 @@ const ALL: [Guardrail; 12] = [
     ("freshness", freshness::check),
     ("upstream", upstream::check),
     ("trouble", trouble::check),
+    ("budget", budget::check),
     ("cooldown", cooldown::check),
     ("concurrency", concurrency::check),
     ("pause", pause::check),

@@ -1,6 +1,10 @@
 //! What one service is planned from: borrowed views of everything that is known about it and its neighbours.
 
-use crate::{economy::Economy, history::History, ledger::Line};
+use crate::{
+    economy::Economy,
+    history::History,
+    ledger::{Ledger, Line},
+};
 use proto::model::{
     ActuatorSpec, Assessment, AutonomyLevel, Objective, PauseState, PolicySpec, ResourceId, ScalePolicy,
 };
@@ -50,6 +54,8 @@ pub struct PlanInput<'a> {
     pub outgoing: Vec<Outgoing<'a>>,
     /// Services that call it.
     pub incoming: Vec<Incoming<'a>>,
+    /// Every directive.
+    pub ledger: &'a Ledger,
     /// Live actuators.
     pub actuators: &'a [ActuatorSpec],
     /// The kill switch.

@@ -33,6 +33,10 @@ pub struct Entry {
     pub applied_at: Option<Timestamp>,
     /// Ledger revision of its last change.
     pub revision: u64,
+    /// Under which policy it was made.
+    pub policy: String,
+    /// The directive that it takes back.
+    pub undo_of: Option<Uuid>,
 }
 
 impl Entry {
@@ -51,14 +55,22 @@ impl Entry {
             changed_at: *changed_at,
             applied_at: applied.or_else(|| may_stand(*state).then_some(*changed_at)),
             revision: *revision,
+            policy: directive.policy.clone(),
+            undo_of: directive.undo_of,
         }
+    }
+
+    /// Whether an error-budget policy asked for it: those go by the name of their objective, `namespace/slo`, and the name of a
+    /// Policy has no slash.
+    pub fn is_measure(&self) -> bool {
+        self.policy.contains('/')
     }
 
     /// The number of replicas that it asks for, if it scales.
     pub fn replicas(&self) -> Option<u32> {
         match self.action {
             Action::Scale { replicas } => Some(replicas),
-            Action::SetBreaker(_) => None,
+            _ => None,
         }
     }
 
@@ -122,6 +134,16 @@ impl Line {
     pub fn in_effect(&self) -> Option<&Entry> {
         let stands = |entry: &&Entry| entry.state.in_effect() || entry.state == DirectiveState::Unknown;
         self.entries.iter().filter(stands).max_by_key(|entry| entry.generation)
+    }
+
+    /// The newest measure of an error-budget policy that stands on top: nothing was changed since.
+    pub fn measure_in_effect(&self) -> Option<&Entry> {
+        self.in_effect().filter(|entry| entry.is_measure() && entry.undo_of.is_none())
+    }
+
+    /// Every directive that is remembered, newest first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// Advice that still holds, newest first.

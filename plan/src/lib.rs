@@ -16,6 +16,7 @@ pub mod score;
 pub mod guardrails;
 
 pub mod check;
+pub mod measures;
 pub mod planner;
 pub mod report;
 

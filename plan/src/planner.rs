@@ -8,6 +8,7 @@ use crate::{
     effects::{APPLY_TIMEOUT, EXPIRY, EXPIRY_FOR_PEOPLE, later, verify_window},
     guardrails::{self, Situation, evidence_age, hidden_load},
     input::{NamedPolicy, Outgoing, PlanInput, PolicyView},
+    measures,
     report::{Choice, Considered, PlanReport},
 };
 use chassis::IdGenerator;
@@ -32,6 +33,12 @@ pub struct Decision {
 /// Plans one service and the edges that its policy names. The same input, moment and generator give the same answer.
 #[must_use = "a plan that nobody carries out changes nothing"]
 pub fn plan(input: &PlanInput<'_>, now: Timestamp, ids: &mut IdGenerator) -> Vec<Decision> {
+    let measures = measures::plan(input, now, ids);
+    let decisions = by_policy(input, now, ids);
+    if measures.is_empty() { decisions } else { measures::join(decisions, measures) }
+}
+
+fn by_policy(input: &PlanInput<'_>, now: Timestamp, ids: &mut IdGenerator) -> Vec<Decision> {
     match input.policy {
         PolicyView::None => {
             vec![idle(input, now, "no policy names it: it is watched, nothing is done".to_owned())]
@@ -243,7 +250,7 @@ fn reductions_forbidden(kind: DirectiveKind, situation: &Situation<'_>) -> Optio
     let fault = situation.data.fault().or_else(|| guardrails::paused(situation));
     match kind {
         DirectiveKind::Scale => fault.or_else(|| hidden_load(situation.input, situation.now)),
-        DirectiveKind::SetBreaker => fault,
+        _ => fault,
     }
 }
 

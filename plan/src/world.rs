@@ -177,6 +177,7 @@ impl World {
             scale_line: self.ledger.line(service, DirectiveKind::Scale),
             outgoing: outgoing.collect(),
             incoming: incoming.collect(),
+            ledger: &self.ledger,
             actuators: &self.actuators,
             pause: &self.pause,
         })

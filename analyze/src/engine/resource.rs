@@ -179,6 +179,7 @@ impl Resource {
             objective: self.tracker.as_ref().map(Tracker::state),
             capacity,
             outlook: None,
+            budget_policies: Vec::new(),
             data,
             interval,
         };

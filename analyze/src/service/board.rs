@@ -126,6 +126,7 @@ mod tests {
             objective: None,
             capacity: Capacity::default(),
             outlook: None,
+            budget_policies: Vec::new(),
             data,
             interval: Duration::from_secs(1),
         }

@@ -4,11 +4,15 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use proto::model::ResourceId;
 use proto::wire::{self, objectives_client::ObjectivesClient};
 use tokio::sync::Notify;
 use tonic::transport::Channel;
 
+use super::objectives::News;
+use crate::slo::live::LiveSpan;
+use crate::slo::policy::Effect;
 use crate::slo::{AlertChange, ClosedSpan};
 
 /// Rows that wait: 10,000 objectives with spans of an hour fill it in two hours, at 200 bytes 20 MB.
@@ -39,9 +43,38 @@ impl Budgets {
             return;
         }
         let objective = resource.to_string();
+        let spans = spans.iter().map(|span| {
+            let ClosedSpan { from, width, sums } = *span;
+            wire_span(&objective, &LiveSpan { from, width, sums, incomplete: false })
+        });
+        self.put(spans, changes.iter().map(|change| wire_event(&objective, change)));
+    }
+
+    /// Takes over what happened to an imported objective.
+    pub(super) fn news(&self, news: &News) {
+        let News { objective, at, happened, reset } = news;
+        let spans = happened.spans.iter().map(|span| wire_span(objective, span));
+        self.put(spans, happened.alerts.iter().map(|change| wire_event(objective, change)));
+        self.measures(objective, *at, &happened.effects, *reset);
+    }
+
+    /// Takes over what a policy begins and ends.
+    pub(super) fn measures(&self, objective: &str, at: Timestamp, effects: &[Effect], reset: bool) {
+        let mut events: Vec<_> = effects.iter().map(|effect| wire_effect(objective, at, effect)).collect();
+        if reset {
+            events.push(event(objective, at, "reset", "the reset criteria hold".to_owned()));
+        }
+        self.put(std::iter::empty(), events.into_iter());
+    }
+
+    fn put(
+        &self,
+        new_spans: impl Iterator<Item = wire::BudgetSpan>,
+        new_events: impl Iterator<Item = wire::ObjectiveEvent>,
+    ) {
         let mut waiting = self.lock();
-        waiting.spans.extend(spans.iter().map(|span| wire_span(&objective, span)));
-        waiting.events.extend(changes.iter().map(|change| wire_event(&objective, change)));
+        waiting.spans.extend(new_spans);
+        waiting.events.extend(new_events);
         let (spans, events) = (waiting.spans.len(), waiting.events.len());
         waiting.spans.drain(..spans.saturating_sub(WAITING_MAX));
         waiting.events.drain(..events.saturating_sub(WAITING_MAX));
@@ -105,7 +138,7 @@ async fn send(
     Ok(())
 }
 
-fn wire_span(objective: &str, span: &ClosedSpan) -> wire::BudgetSpan {
+fn wire_span(objective: &str, span: &LiveSpan) -> wire::BudgetSpan {
     let width_ms = u64::try_from(span.width.as_millis()).unwrap_or(u64::MAX);
     wire::BudgetSpan {
         objective: objective.to_owned(),
@@ -115,7 +148,7 @@ fn wire_span(objective: &str, span: &ClosedSpan) -> wire::BudgetSpan {
         // Rounding of split events must not make more bad ones than there are.
         bad: span.sums.bad.min(span.sums.total),
         known_ms: ((span.sums.known_s * 1_000.0).round() as u64).min(width_ms),
-        incomplete: false,
+        incomplete: span.incomplete,
     }
 }
 
@@ -124,13 +157,36 @@ fn wire_event(objective: &str, change: &AlertChange) -> wire::ObjectiveEvent {
     let burn = change.burn_rate.map_or_else(|| "unknown".to_owned(), |burn| format!("{burn:.1}"));
     let text = format!("{} {} {word}, burn rate {burn}", change.urgency.as_str(), change.rule);
     let seed = format!("{objective} {} {kind} {}", change.rule, change.at.as_millisecond());
+    wire::ObjectiveEvent { id: named_id(&seed).to_string(), ..event(objective, change.at, kind, text) }
+}
+
+fn wire_effect(objective: &str, at: Timestamp, effect: &Effect) -> wire::ObjectiveEvent {
+    match effect {
+        Effect::Begin { measure, step, until, reason } => {
+            let until = until.map_or_else(|| "until the reset".to_owned(), |until| format!("until {until}"));
+            let text = format!("{measure} ({until}): {reason}");
+            let seed = format!("{objective} {measure} {step} begun {}", at.as_millisecond());
+            let id = named_id(&seed).to_string();
+            wire::ObjectiveEvent { id, ..event(objective, at, "measure_begun", text) }
+        }
+        Effect::Undo { measure, step, reason } => {
+            let seed = format!("{objective} {measure} {step} undone {}", at.as_millisecond());
+            let id = named_id(&seed).to_string();
+            let text = format!("{measure}: {reason}");
+            wire::ObjectiveEvent { id, ..event(objective, at, "measure_undone", text) }
+        }
+    }
+}
+
+fn event(objective: &str, at: Timestamp, kind: &str, text: String) -> wire::ObjectiveEvent {
     wire::ObjectiveEvent {
-        id: named_id(&seed).to_string(),
+        id: named_id(&format!("{objective} {kind} {} {text}", at.as_millisecond())).to_string(),
         objective: objective.to_owned(),
-        at_unix_ms: change.at.as_millisecond(),
+        at_unix_ms: at.as_millisecond(),
         kind: kind.to_owned(),
         text,
         actor: String::new(),
+        until_unix_ms: 0,
     }
 }
 

@@ -4,15 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chassis::{Context, IdGenerator, SharedClock};
-use proto::model::{LearnedSignal, ResourceId, SHARDS, SampleBatch, Shard as ShardNumber, Threshold};
+use jiff::Timestamp;
+use proto::model::{
+    LearnedSignal, ResourceId, SHARDS, SampleBatch, Shard as ShardNumber, Threshold, TrackedObjective,
+};
 use proto::wire::Snapshot;
 
 use super::board::Board;
 use super::budgets::Budgets;
+use super::objectives::Book;
 use super::recorder::Recorder;
 use crate::engine::{Dictionary, Judged, Promise, Shard};
 use crate::learn::{Priors, Settings};
 use crate::metrics::Metrics;
+use crate::slo::policy::Event;
 use crate::snapshot;
 use crate::symptom::standing::Standing;
 
@@ -30,6 +35,8 @@ pub struct Core {
     pub metrics: Metrics,
     priors: Mutex<Priors>,
     standing: Mutex<Standing>,
+    /// Imported objectives.
+    book: Mutex<Book>,
     clock: SharedClock,
 }
 
@@ -65,6 +72,7 @@ impl Core {
             metrics,
             priors: Mutex::default(),
             standing: Mutex::default(),
+            book: Mutex::default(),
             clock: ctx.clock.clone(),
         }
     }
@@ -179,6 +187,22 @@ impl Core {
         self.standing().remove(resource);
     }
 
+    /// The imported objectives.
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How every imported objective stands.
+    pub fn objectives(&self) -> Vec<TrackedObjective> {
+        self.book().tracked(self.clock.now())
+    }
+
+    /// Somebody approved or reviewed.
+    pub(super) fn tell(&self, objective: &str, now: Timestamp, event: Event) {
+        let effects = self.book().told(objective, now, event);
+        self.budgets.measures(objective, now, &effects, !effects.is_empty());
+    }
+
     fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -240,6 +264,10 @@ impl Core {
         let mut standing = self.standing();
         judged.assessments.iter_mut().for_each(|assessment| standing.relate(assessment));
         drop(standing);
+        let mut book = self.book();
+        let news: Vec<_> = judged.assessments.iter_mut().flat_map(|seen| book.observe(seen)).collect();
+        drop(book);
+        news.into_iter().for_each(|news| self.budgets.news(&news));
         self.board.post(judged.assessments);
     }
 

@@ -123,6 +123,13 @@ impl EventHistory {
         other
     }
 
+    /// Whether it is kept for windows of that length and that share of bad events.
+    #[must_use]
+    pub fn fits(&self, span: Duration, allowed: f64) -> bool {
+        let wanted = Self::new(span, allowed);
+        (self.fine_ms, self.keep, self.allowed) == (wanted.fine_ms, wanted.keep, wanted.allowed)
+    }
+
     /// Adds what is known to have happened somewhere in a span, of which only so many seconds are known.
     fn add_known(&mut self, from: i64, to: i64, sums: Sums) {
         let known_ms = ((sums.known_s * 1_000.0).round() as i64).min(to - from);

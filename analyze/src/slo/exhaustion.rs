@@ -81,7 +81,9 @@ fn crossing(
         let kept = history.between(from.min(now), now);
         let seconds = ahead.as_secs_f64();
         let total = kept.total + per_second * seconds;
-        (total > 0.0).then(|| (kept.bad + bad_per_second * seconds) / (allowed * total))
+        // The budget is that of the whole window, at the traffic seen in the part of it that is known.
+        let share = ((kept.known_s + seconds) / period.span().as_secs_f64()).min(1.0);
+        (total > 0.0).then(|| (kept.bad + bad_per_second * seconds) / (allowed * total / share))
     };
     let mut before = consumed(Duration::ZERO)?;
     if before >= 1.0 {
@@ -172,7 +174,10 @@ mod tests {
         let mut history = EventHistory::new(Duration::from_secs(28 * 86_400), 0.001);
         assert_eq!(forecast(&history, &PERIOD, 0.001, at(60)), None);
         history.add(at(0), at(60), 1_000.0, 500.0);
-        let gone = forecast(&history, &PERIOD, 0.001, at(60)).unwrap();
-        assert_eq!(gone.likely, Some(at(60)));
+        let begun = forecast(&history, &PERIOD, 0.001, at(60)).unwrap();
+        assert!(begun.likely.is_some_and(|likely| likely > at(60)), "a minute is little of four weeks");
+        history.add(at(60), at(28 * DAY), 1e6, 5_000.0);
+        let gone = forecast(&history, &PERIOD, 0.001, at(28 * DAY)).unwrap();
+        assert_eq!(gone.likely, Some(at(28 * DAY)));
     }
 }

@@ -2,33 +2,13 @@
 //! itself when it expires, and is undone when the reset criteria hold: stable for long enough, nothing urgent open, approved by
 //! as many people as asked, reviewed if asked. What is unknown begins nothing and resets nothing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+pub use proto::model::BudgetMeasure as Measure;
+use proto::model::{AutonomyLevel, BudgetPolicyState, MeasureInForce};
 use serde::{Deserialize, Serialize};
-
-/// What can be done to protect a budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Measure {
-    /// No deployments but urgent ones.
-    FreezeDeployments,
-    /// The newest deployment is taken back.
-    Rollback,
-    /// More replicas.
-    ScaleUp,
-    /// Breakers open earlier.
-    TightenBreakers,
-    /// No writes.
-    ReadOnly,
-    /// Look more often.
-    RaiseCadence,
-    /// Tell people.
-    Notify,
-    /// Ask people to look into it.
-    Investigate,
-}
 
 /// From so much consumption on, these measures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +57,10 @@ pub struct Policy {
     /// Below this share of budget left, directives that may do harm are refused.
     #[serde(default = "risk_below_default")]
     pub refuse_risk_below: f64,
+    /// How far its measures may go by themselves, at most as far as a Policy that names the service lets them; not said: as far
+    /// as that, and where there is none, they are advice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autonomy: Option<AutonomyLevel>,
 }
 
 fn risk_below_default() -> f64 {
@@ -125,8 +109,8 @@ pub struct Standing {
     pub engaged: Vec<Engaged>,
     /// Since when it has been stable.
     pub stable_since: Option<Timestamp>,
-    /// Who approved the reset.
-    pub approvals: BTreeSet<String>,
+    /// Who approved the reset, and until when that holds; `None`: for good.
+    pub approvals: BTreeMap<String, Option<Timestamp>>,
     /// Whether the review was recorded.
     pub reviewed: bool,
 }
@@ -154,7 +138,12 @@ pub enum Event {
         urgent: bool,
     },
     /// Somebody approves the reset.
-    Approved(String),
+    Approved {
+        /// Who.
+        who: String,
+        /// Until when that holds; `None`: for good.
+        until: Option<Timestamp>,
+    },
     /// The review was held.
     Reviewed,
 }
@@ -192,7 +181,7 @@ impl Standing {
         let before = self.in_force(policy);
         let mut reason = String::new();
         match event {
-            Event::Approved(who) => _ = self.approvals.insert(who),
+            Event::Approved { who, until } => _ = self.approvals.insert(who, until),
             Event::Reviewed => self.reviewed = true,
             Event::Budget { consumed, urgent } => {
                 reason = self.engage(policy, now, consumed);
@@ -276,6 +265,42 @@ impl Standing {
         }
     }
 
+    /// As Plan and people see it: `consumed` is the share of the budget used up.
+    #[must_use]
+    pub fn shown(
+        &self,
+        policy: &Policy,
+        objective: &str,
+        consumed: Option<f64>,
+        now: Timestamp,
+    ) -> BudgetPolicyState {
+        let since = |step| {
+            let engaged = self.engaged.iter().find(|engaged| engaged.step == step);
+            engaged.map_or(now, |engaged| engaged.since)
+        };
+        let reason = |step: usize| {
+            let at = policy.steps.get(step).map_or(0.0, |step| step.at);
+            format!("{:.0} % or more of the error budget of {objective} was used up", at * 100.0)
+        };
+        let measure = |(measure, step): (Measure, usize)| MeasureInForce {
+            measure,
+            step: u32::try_from(step).unwrap_or(u32::MAX),
+            since: since(step),
+            until: self.until(policy, step),
+            reason: reason(step),
+        };
+        BudgetPolicyState {
+            objective: objective.to_owned(),
+            consumed_ratio: consumed,
+            remaining_ratio: consumed.map(|consumed| 1.0 - consumed),
+            refuse_risk_below: policy.refuse_risk_below,
+            measures: self.in_force(policy).into_iter().map(measure).collect(),
+            known: consumed.is_some(),
+            waiting_for: self.waiting_for(policy, now),
+            autonomy: policy.autonomy,
+        }
+    }
+
     /// What still stands against the reset, for people; empty: nothing, or nothing is in force.
     #[must_use]
     pub fn waiting_for(&self, policy: &Policy, now: Timestamp) -> Vec<String> {
@@ -293,7 +318,8 @@ impl Standing {
                 }
             }
         }
-        let missing = (approvals as usize).saturating_sub(self.approvals.len());
+        let holding = self.approvals.values().filter(|until| until.is_none_or(|until| now < until)).count();
+        let missing = (approvals as usize).saturating_sub(holding);
         if missing > 0 {
             waiting.push(format!("{missing} more approval(s)"));
         }
@@ -328,7 +354,12 @@ mod tests {
             ],
             reset: Reset { stable_s: 600, approvals: 1, review: false },
             refuse_risk_below: 0.2,
+            autonomy: None,
         }
+    }
+
+    fn ada() -> Event {
+        Event::Approved { who: "ada".to_owned(), until: None }
     }
 
     fn budget(consumed: f64) -> Event {
@@ -369,7 +400,7 @@ mod tests {
         let (standing, effects) = Standing::default().handle(&policy, at(0), unknown());
         assert!(effects.is_empty());
         let (standing, _) = standing.handle(&policy, at(0), budget(0.6));
-        let (standing, _) = standing.handle(&policy, at(1), Event::Approved("ada".to_owned()));
+        let (standing, _) = standing.handle(&policy, at(1), ada());
         let (standing, _) = standing.handle(&policy, at(2), unknown());
         let (standing, effects) = standing.handle(&policy, at(10_000), unknown());
         assert!(effects.is_empty() && !standing.engaged.is_empty());
@@ -383,7 +414,7 @@ mod tests {
         assert!(effects.is_empty());
         let (standing, effects) = standing.handle(&policy, at(700), budget(0.4));
         assert!(effects.is_empty(), "nobody has approved: {:?}", standing.waiting_for(&policy, at(700)));
-        let (standing, effects) = standing.handle(&policy, at(701), Event::Approved("ada".to_owned()));
+        let (standing, effects) = standing.handle(&policy, at(701), ada());
         assert_eq!(undone(&effects), [Measure::Notify, Measure::RaiseCadence]);
         assert_eq!(standing, Standing::default());
     }

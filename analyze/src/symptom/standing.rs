@@ -120,6 +120,7 @@ mod tests {
             objective: None,
             capacity: Capacity::default(),
             outlook: None,
+            budget_policies: Vec::new(),
             data,
             interval: std::time::Duration::from_secs(1),
         }

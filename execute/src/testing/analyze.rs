@@ -78,4 +78,11 @@ impl analyze_server::Analyze for FakeAnalyze {
     ) -> Result<Response<wire::ListSignalsResponse>, Status> {
         Err(Status::unimplemented("not in the stand-in"))
     }
+
+    async fn list_objective_states(
+        &self,
+        _: Request<wire::ListObjectiveStatesRequest>,
+    ) -> Result<Response<wire::ListObjectiveStatesResponse>, Status> {
+        Err(Status::unimplemented("not in the stand-in"))
+    }
 }

@@ -165,6 +165,7 @@ impl Ours {
             objective: None,
             capacity,
             outlook,
+            budget_policies: Vec::new(),
             data: data(quality, at),
             interval: step(),
         }

@@ -136,7 +136,7 @@ fn paths(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Every document that is in force.
 pub(super) async fn stored(clients: &Clients) -> anyhow::Result<Vec<Document>> {
-    let request = wire::ListObjectivesRequest { kind: String::new(), name: String::new(), versions: false };
+    let request = wire::ListObjectivesRequest::default();
     let listed = client(clients)?.list_objectives(request).await?.into_inner().documents;
     let mut documents = Vec::new();
     for document in listed {

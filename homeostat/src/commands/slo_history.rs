@@ -134,7 +134,8 @@ pub(super) async fn history(
     let events = client.list_objective_events(request).await?.into_inner().events;
     let name =
         objective.rsplit('/').next().unwrap_or(objective).split('#').next().unwrap_or_default().to_owned();
-    let request = wire::ListObjectivesRequest { kind: "SLO".to_owned(), name, versions: true };
+    let request =
+        wire::ListObjectivesRequest { kind: "SLO".to_owned(), name, versions: true, known_revision: 0 };
     let versions = client.list_objectives(request).await?.into_inner().documents;
     let span = |span: wire::BudgetSpan| SpanRow {
         from: time(span.from_unix_ms),

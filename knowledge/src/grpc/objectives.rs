@@ -120,10 +120,15 @@ impl Objectives for ObjectivesRpc {
         &self,
         request: Request<wire::ListObjectivesRequest>,
     ) -> Answer<wire::ListObjectivesResponse> {
-        let wire::ListObjectivesRequest { kind, name, versions } = request.into_inner();
+        let wire::ListObjectivesRequest { kind, name, versions, known_revision } = request.into_inner();
         reply(async {
+            // Read before the documents: an import in between makes the reader ask once more, and lose nothing.
+            let revision = objective::revision(&self.pool).await?;
+            if revision == known_revision && revision > 0 {
+                return Ok(wire::ListObjectivesResponse { documents: Vec::new(), revision });
+            }
             let documents = objective::list(&self.pool, &kind, &name, versions).await?;
-            Ok(wire::ListObjectivesResponse { documents })
+            Ok(wire::ListObjectivesResponse { documents, revision })
         })
         .await
     }

@@ -33,7 +33,10 @@ async fn prune(store: &Store, keep: &Retention, metrics: &Metrics, now: Timestam
     repeat(metrics, "outcome", || retained::prune_outcomes(pool, before(keep.outcomes), BATCH_ROWS)).await?;
     repeat(metrics, "transition", || retained::prune_transitions(pool, before(keep.transitions), BATCH_ROWS))
         .await?;
-    repeat(metrics, "directive", || retained::prune_advice(pool, before(keep.advice), BATCH_ROWS)).await
+    repeat(metrics, "directive", || retained::prune_advice(pool, before(keep.advice), BATCH_ROWS)).await?;
+    let old = before(keep.objectives);
+    repeat(metrics, "budget_span", || retained::prune_budget_spans(pool, old, BATCH_ROWS)).await?;
+    repeat(metrics, "objective_event", || retained::prune_objective_events(pool, old, BATCH_ROWS)).await
 }
 
 async fn repeat<F>(metrics: &Metrics, table: &str, mut step: impl FnMut() -> F) -> Result<(), Error>

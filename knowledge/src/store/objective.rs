@@ -58,6 +58,15 @@ pub(crate) async fn import(
     Ok(stored)
 }
 
+/// How many versions were ever imported.
+pub(crate) async fn revision(pool: &PgPool) -> Result<u64, Error> {
+    let count = sqlx::query_scalar!(r#"select count(*) as "count!" from objective_document"#)
+        .fetch_one(pool)
+        .await
+        .map_err(Error::sql("count the versions of objectives"))?;
+    Ok(unsigned(count))
+}
+
 /// By kind and name; the newest version of each, or all of them.
 pub(crate) async fn list(
     pool: &PgPool,
@@ -171,11 +180,12 @@ pub(crate) async fn record_events(
         events.iter().map(|(_, event)| field(event).clone()).collect()
     };
     let at: Vec<i64> = events.iter().map(|(_, event)| event.at_unix_ms).collect();
+    let until: Vec<i64> = events.iter().map(|(_, event)| event.until_unix_ms).collect();
     sqlx::query!(
-        "insert into objective_event (id, objective, at, kind, text, actor)
-         select id, objective, from_unix_ms(at), kind, text, actor
-         from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[])
-              as e (id, objective, at, kind, text, actor)
+        "insert into objective_event (id, objective, at, kind, text, actor, until)
+         select id, objective, from_unix_ms(at), kind, text, actor, case when until > 0 then from_unix_ms(until) end
+         from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+              as e (id, objective, at, kind, text, actor, until)
          on conflict do nothing",
         &ids,
         &text(|event| &event.objective),
@@ -183,6 +193,7 @@ pub(crate) async fn record_events(
         &text(|event| &event.kind),
         &text(|event| &event.text),
         &text(|event| &event.actor),
+        &until,
     )
     .execute(pool)
     .await
@@ -197,7 +208,7 @@ pub(crate) async fn events(
     limit: i64,
 ) -> Result<Vec<wire::ObjectiveEvent>, Error> {
     let rows = sqlx::query!(
-        r#"select id, objective, unix_ms(at) as "at!", kind, text, actor from objective_event
+        r#"select id, objective, unix_ms(at) as "at!", kind, text, actor, unix_ms(until) as until from objective_event
            where ($1 = '' or objective = $1) order by at desc, id limit $2"#,
         objective,
         limit,
@@ -214,6 +225,7 @@ pub(crate) async fn events(
             kind: row.kind,
             text: row.text,
             actor: row.actor,
+            until_unix_ms: row.until.unwrap_or(0),
         })
         .collect())
 }

@@ -92,3 +92,35 @@ pub(crate) async fn prune_advice(pool: &PgPool, before_unix_ms: i64, limit: i64)
     .map_err(Error::sql("prune advice"))?;
     Ok(done.rows_affected())
 }
+
+/// Deletes up to `limit` spans of budgets older than this moment.
+pub(crate) async fn prune_budget_spans(pool: &PgPool, before_unix_ms: i64, limit: i64) -> Result<u64, Error> {
+    let done = sqlx::query!(
+        "delete from budget_span where (objective, at, revision) in (
+             select objective, at, revision from budget_span where at < from_unix_ms($1::bigint) limit $2)",
+        before_unix_ms,
+        limit,
+    )
+    .execute(pool)
+    .await
+    .map_err(Error::sql("prune budget spans"))?;
+    Ok(done.rows_affected())
+}
+
+/// Deletes up to `limit` events of objectives older than this moment.
+pub(crate) async fn prune_objective_events(
+    pool: &PgPool,
+    before_unix_ms: i64,
+    limit: i64,
+) -> Result<u64, Error> {
+    let done = sqlx::query!(
+        "delete from objective_event where id in (
+             select id from objective_event where at < from_unix_ms($1::bigint) limit $2)",
+        before_unix_ms,
+        limit,
+    )
+    .execute(pool)
+    .await
+    .map_err(Error::sql("prune events of objectives"))?;
+    Ok(done.rows_affected())
+}

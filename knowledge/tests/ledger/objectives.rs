@@ -67,6 +67,10 @@ async fn a_document_gets_a_new_version_only_when_it_changed() {
     assert_eq!(newest, second);
     let all = client.list_objectives(ask(true)).await.unwrap().into_inner().documents;
     assert_eq!(all.iter().map(|document| document.version).collect::<Vec<_>>(), [2, 1]);
+    let seen = client.list_objectives(ask(false)).await.unwrap().into_inner().revision;
+    let again = wire::ListObjectivesRequest { known_revision: seen, ..Default::default() };
+    let nothing_new = client.list_objectives(again).await.unwrap().into_inner();
+    assert_eq!((nothing_new.documents.len(), nothing_new.revision), (0, seen));
 }
 
 #[tokio::test]
@@ -117,6 +121,7 @@ async fn an_event_is_stored_once() {
         kind: "alert_opened".to_owned(),
         text: "page fast opened".to_owned(),
         actor: String::new(),
+        until_unix_ms: 9_000,
     };
     for _ in 0..2 {
         let request = wire::RecordObjectiveEventsRequest { events: vec![event.clone()] };

@@ -154,4 +154,11 @@ impl analyze_server::Analyze for FakeAnalyze {
     ) -> Result<Response<wire::ListSignalsResponse>, Status> {
         Err(Status::unimplemented("list_signals"))
     }
+
+    async fn list_objective_states(
+        &self,
+        _: Request<wire::ListObjectiveStatesRequest>,
+    ) -> Result<Response<wire::ListObjectiveStatesResponse>, Status> {
+        Err(Status::unimplemented("list_signals"))
+    }
 }

@@ -73,7 +73,7 @@ pub fn survey(
 pub fn in_effect(called: &Outgoing<'_>) -> Option<BreakerSetting> {
     match called.line.in_effect()?.action {
         Action::SetBreaker(setting) => Some(setting),
-        Action::Scale { .. } => None,
+        _ => None,
     }
 }
 
@@ -203,6 +203,7 @@ fn candidate(
         expected,
         counterfactual,
         interval: interval(seen),
+        takes_back: None,
     }
 }
 

@@ -49,7 +49,7 @@ impl Replicas {
 pub fn asked_for(input: &PlanInput<'_>) -> Option<u32> {
     match input.scale_line.in_effect()?.action {
         Action::Scale { replicas } => Some(replicas),
-        Action::SetBreaker(_) => None,
+        _ => None,
     }
 }
 
@@ -270,6 +270,7 @@ impl Basis<'_> {
             expected,
             counterfactual,
             interval: interval(self.seen),
+            takes_back: None,
         }
     }
 

@@ -52,6 +52,7 @@ fn after_change(candidate: &Candidate, situation: &Situation<'_>) -> Option<Wait
             let (_, at) = situation.line.last_applied(|_| true)?;
             Some((at, spec.breaker.as_ref()?.cooldown, "after the last change of this breaker".to_owned()))
         }
+        _ => None,
     }
 }
 
@@ -85,7 +86,8 @@ fn after_undo(candidate: &Candidate, line: &Line) -> Option<Wait> {
         (Action::SetBreaker(new), Action::SetBreaker(old)) => new.mode == old.mode,
         _ => false,
     };
-    let (undone, at) = line.last_undone(alike)?;
+    // A measure that a budget's reset took back did no harm.
+    let (undone, at) = line.last_undone(|entry| !entry.is_measure() && alike(entry))?;
     Some((at, AFTER_UNDO, format!("after \"{}\" did harm or was taken back", undone.action)))
 }
 

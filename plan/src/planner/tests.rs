@@ -26,7 +26,7 @@ fn breaking(plant: &Plant) -> Decision {
 fn replicas(decision: &Decision) -> Option<u32> {
     match decision.directive.as_ref()?.action {
         Action::Scale { replicas } => Some(replicas),
-        Action::SetBreaker(_) => None,
+        _ => None,
     }
 }
 
@@ -94,6 +94,7 @@ service:staging/catalog (policy catalog-policy, act)
     pass freshness: assessed 0 s ago
     pass upstream: removes no replica
     pass trouble: removes no replica
+    pass budget: takes no capacity or protection away
     pass cooldown: no wait is left
     pass concurrency: nothing else is under way
     pass pause: acting is not paused

@@ -82,6 +82,7 @@ impl FakeAnalyze {
             objective: None,
             capacity: Capacity { per_replica: Some(50.0), lower: None, upper: None, samples: 100 },
             outlook: None,
+            budget_policies: Vec::new(),
             data: DataQuality {
                 quality: Quality::Good,
                 reason: String::new(),
@@ -126,6 +127,13 @@ impl analyze_server::Analyze for FakeAnalyze {
         &self,
         _: Request<wire::ListSignalsRequest>,
     ) -> Result<Response<wire::ListSignalsResponse>, Status> {
+        Err(Status::unimplemented("not Plan's"))
+    }
+
+    async fn list_objective_states(
+        &self,
+        _: Request<wire::ListObjectiveStatesRequest>,
+    ) -> Result<Response<wire::ListObjectiveStatesResponse>, Status> {
         Err(Status::unimplemented("not Plan's"))
     }
 }

@@ -3,7 +3,7 @@
 use super::{Error, MESSAGE_LIMIT_BYTES, Streamed, answer, refused};
 use crate::{
     convert::all,
-    model::{Assessment, LearnedSignal, ResourceId},
+    model::{Assessment, LearnedSignal, ResourceId, TrackedObjective},
     wire::{self, analyze_client::AnalyzeClient},
 };
 use tonic::transport::Channel;
@@ -60,6 +60,17 @@ impl Analyze {
         let call = "Analyze.ListSignals";
         let page = self.inner.clone().list_signals(request).await.map_err(refused(call))?.into_inner();
         Ok(SignalPage { signals: all(page.signals, "signals").map_err(answer(call))?, more: page.more })
+    }
+
+    /// How every imported objective stands.
+    ///
+    /// # Errors
+    /// When Analyze cannot be reached or its answer breaks the contract.
+    pub async fn list_objective_states(&self) -> Result<Vec<TrackedObjective>, Error> {
+        let call = "Analyze.ListObjectiveStates";
+        let request = wire::ListObjectiveStatesRequest {};
+        let listed = self.inner.clone().list_objective_states(request).await.map_err(refused(call))?;
+        all(listed.into_inner().objectives, "objectives").map_err(answer(call))
     }
 
     /// The generated client, for the ingest stream.

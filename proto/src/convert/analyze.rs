@@ -321,6 +321,7 @@ impl TryFrom<wire::Assessment> for model::Assessment {
             outlook: value.outlook.map(model::Outlook::try_from).transpose()?.map(Box::new),
             data: required(value.data, "data")?,
             interval: Duration::from_millis(value.interval_ms),
+            budget_policies: all(value.budget_policies, "budget_policies")?,
         })
     }
 }
@@ -339,6 +340,7 @@ impl From<model::Assessment> for wire::Assessment {
             outlook,
             data,
             interval,
+            budget_policies,
         } = value;
         Self {
             resource: Some(resource.into()),
@@ -352,6 +354,7 @@ impl From<model::Assessment> for wire::Assessment {
             outlook: outlook.map(|outlook| (*outlook).into()),
             data: Some(data.into()),
             interval_ms: duration_ms(interval),
+            budget_policies: back(budget_policies),
         }
     }
 }

@@ -19,6 +19,21 @@ impl TryFrom<wire::Action> for model::Action {
             }
             Kind::Scale(scale) => Ok(Self::Scale { replicas: scale.replicas }),
             Kind::SetBreaker(setting) => setting.try_into().map(Self::SetBreaker),
+            Kind::Rollback(rollback) => Ok(Self::Rollback { to: rollback.to.try_into()? }),
+            Kind::Freeze(freeze) => {
+                let until = (freeze.until_unix_ms != 0)
+                    .then(|| timestamp(freeze.until_unix_ms, "freeze.until_unix_ms"))
+                    .transpose()?;
+                Ok(Self::Freeze { scope: freeze.scope.try_into()?, until })
+            }
+            Kind::SetMode(mode) => Ok(Self::SetMode { mode: mode.mode.try_into()? }),
+            Kind::SetCadence(cadence) => {
+                let interval = (cadence.interval_ms > 0).then(|| Duration::from_millis(cadence.interval_ms));
+                Ok(Self::SetCadence { interval })
+            }
+            Kind::Notify(notify) => {
+                Ok(Self::Notify { urgency: notify.urgency.try_into()?, resolved: notify.resolved })
+            }
         }
     }
 }
@@ -57,6 +72,18 @@ impl From<model::Action> for wire::Action {
                 open_wait_ms: duration_ms(setting.open_wait),
                 half_open_permits: setting.half_open_permits,
             }),
+            model::Action::Rollback { to } => Kind::Rollback(wire::Rollback { to: to.into() }),
+            model::Action::Freeze { scope, until } => Kind::Freeze(wire::Freeze {
+                scope: scope.into(),
+                until_unix_ms: until.map_or(0, |until| until.as_millisecond()),
+            }),
+            model::Action::SetMode { mode } => Kind::SetMode(wire::SetMode { mode: mode.into() }),
+            model::Action::SetCadence { interval } => {
+                Kind::SetCadence(wire::SetCadence { interval_ms: interval.map_or(0, duration_ms) })
+            }
+            model::Action::Notify { urgency, resolved } => {
+                Kind::Notify(wire::Notify { urgency: urgency.into(), resolved })
+            }
         };
         Self { kind: Some(kind) }
     }

@@ -29,7 +29,16 @@ macro_rules! word {
 
 word!(Quality, Quality, [Good, Partial, Unknown]);
 word!(SignalKind, SignalKind, [Gauge, Rate, Ratio, Quantile]);
-word!(DirectiveKind, DirectiveKind, [Scale, SetBreaker]);
+word!(DirectiveKind, DirectiveKind, [Scale, SetBreaker, Rollback, Freeze, SetMode, SetCadence, Notify]);
+word!(Release, Release, [Previous, Newest]);
+word!(FreezeScope, FreezeScope, [Deployments, Changes]);
+word!(ServiceMode, ServiceMode, [Normal, ReadOnly, Degraded]);
+word!(NotifyUrgency, NotifyUrgency, [Info, Ticket, Page]);
+word!(
+    BudgetMeasure,
+    BudgetMeasure,
+    [FreezeDeployments, Rollback, ScaleUp, TightenBreakers, ReadOnly, RaiseCadence, Notify, Investigate,]
+);
 word!(AutonomyLevel, AutonomyLevel, [Observe, Recommend, Approve, Act]);
 word!(ReviewRule, ReviewRule, [Automatic, Required]);
 word!(DeclaredKind, DeclaredKind, [Service, Policy, Slo]);

@@ -1,6 +1,7 @@
 //! What Analyze says about one resource at one moment.
 
 use super::{
+    budget::BudgetPolicyState,
     ids::{ResourceId, Shard, SignalId},
     sample::Quality,
     text::words,
@@ -310,6 +311,9 @@ pub struct Assessment {
     /// Scrape interval.
     #[serde(skip)]
     pub interval: Duration,
+    /// Error-budget policies of the objectives about this resource.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub budget_policies: Vec<BudgetPolicyState>,
 }
 
 impl Assessment {

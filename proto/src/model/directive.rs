@@ -18,6 +18,16 @@ words! {
         Scale = "scale",
         /// Set an edge's breaker policy; replicated.
         SetBreaker = "set_breaker",
+        /// Take a release back; exclusive.
+        Rollback = "rollback",
+        /// Let nothing be changed; exclusive.
+        Freeze = "freeze",
+        /// Set how the service works; exclusive.
+        SetMode = "set_mode",
+        /// Set how often the service is looked at; replicated.
+        SetCadence = "set_cadence",
+        /// Tell people; replicated.
+        Notify = "notify",
     }
 }
 
@@ -25,16 +35,23 @@ impl DirectiveKind {
     /// One actuator per resource, or every registered instance.
     pub fn exclusive(self) -> bool {
         match self {
-            Self::Scale => true,
-            Self::SetBreaker => false,
+            Self::Scale | Self::Rollback | Self::Freeze | Self::SetMode => true,
+            Self::SetBreaker | Self::SetCadence | Self::Notify => false,
         }
+    }
+
+    /// Whether making the change is all that it promises: no signal tells it, its actuator's word does.
+    pub fn is_its_own_effect(self) -> bool {
+        matches!(self, Self::Freeze | Self::SetMode | Self::SetCadence | Self::Notify)
     }
 
     /// The kind of resource that it changes.
     pub fn resource_kind(self) -> ResourceKind {
         match self {
-            Self::Scale => ResourceKind::Service,
             Self::SetBreaker => ResourceKind::Edge,
+            Self::Scale | Self::Rollback | Self::Freeze | Self::SetMode | Self::SetCadence | Self::Notify => {
+                ResourceKind::Service
+            }
         }
     }
 }
@@ -50,6 +67,50 @@ words! {
         ForcedOpen = "forced_open",
         /// Admits every call and counts nothing.
         Disabled = "disabled",
+    }
+}
+
+words! {
+    /// A release of a service, as seen from where it stands.
+    Release {
+        /// The one before the newest.
+        Previous = "previous",
+        /// The newest.
+        Newest = "newest",
+    }
+}
+
+words! {
+    /// What a freeze keeps from happening.
+    FreezeScope {
+        /// Deployments, but urgent ones.
+        Deployments = "deployments",
+        /// Every change by people.
+        Changes = "changes",
+    }
+}
+
+words! {
+    /// How a service works.
+    ServiceMode {
+        /// As ever.
+        Normal = "normal",
+        /// Without writes.
+        ReadOnly = "read_only",
+        /// Without what it can do without.
+        Degraded = "degraded",
+    }
+}
+
+words! {
+    /// How soon people should look.
+    NotifyUrgency {
+        /// When they come to it.
+        Info = "info",
+        /// In working hours.
+        Ticket = "ticket",
+        /// Now.
+        Page = "page",
     }
 }
 
@@ -81,6 +142,36 @@ pub enum Action {
     },
     /// Set the breaker policy.
     SetBreaker(BreakerSetting),
+    /// Take the service to a release.
+    Rollback {
+        /// Which.
+        to: Release,
+    },
+    /// Let nothing be changed.
+    Freeze {
+        /// What.
+        scope: FreezeScope,
+        /// The actuator lifts it by itself then; `None`: it is lifted.
+        until: Option<Timestamp>,
+    },
+    /// Set how the service works.
+    SetMode {
+        /// How.
+        mode: ServiceMode,
+    },
+    /// Set how often the service is looked at.
+    SetCadence {
+        /// How often; `None`: as configured.
+        #[serde(serialize_with = "option_millis", rename = "interval_ms")]
+        interval: Option<Duration>,
+    },
+    /// Tell people what the rationale says.
+    Notify {
+        /// How soon they should look.
+        urgency: NotifyUrgency,
+        /// That it is over.
+        resolved: bool,
+    },
 }
 
 impl Action {
@@ -89,6 +180,11 @@ impl Action {
         match self {
             Self::Scale { .. } => DirectiveKind::Scale,
             Self::SetBreaker(_) => DirectiveKind::SetBreaker,
+            Self::Rollback { .. } => DirectiveKind::Rollback,
+            Self::Freeze { .. } => DirectiveKind::Freeze,
+            Self::SetMode { .. } => DirectiveKind::SetMode,
+            Self::SetCadence { .. } => DirectiveKind::SetCadence,
+            Self::Notify { .. } => DirectiveKind::Notify,
         }
     }
 }
@@ -105,6 +201,17 @@ impl fmt::Display for Action {
                     setting.mode, setting.failure_ratio_to_open
                 )
             }
+            Self::Rollback { to: Release::Previous } => write!(f, "roll back to the previous release"),
+            Self::Rollback { to: Release::Newest } => write!(f, "go on to the newest release"),
+            Self::Freeze { scope, until: Some(until) } => write!(f, "freeze {scope} until {until}"),
+            Self::Freeze { scope, until: None } => write!(f, "lift the freeze of {scope}"),
+            Self::SetMode { mode } => write!(f, "set mode to {mode}"),
+            Self::SetCadence { interval: Some(interval) } => {
+                write!(f, "look every {} s", interval.as_secs_f64())
+            }
+            Self::SetCadence { interval: None } => write!(f, "look as often as configured"),
+            Self::Notify { urgency, resolved: false } => write!(f, "notify ({urgency})"),
+            Self::Notify { urgency: _, resolved: true } => write!(f, "notify that it is over"),
         }
     }
 }

@@ -4,6 +4,7 @@ mod text;
 
 pub mod actuator;
 pub mod assessment;
+pub mod budget;
 pub mod declared;
 pub mod directive;
 pub mod ids;
@@ -21,14 +22,15 @@ pub use assessment::{
     OutlookPoint, Severity, SignalDeviation, SignalGlance, SignalView, Symptom, SymptomEvidence, SymptomKind,
     SymptomState,
 };
+pub use budget::{BudgetMeasure, BudgetPolicyState, ExhaustionForecast, MeasureInForce, TrackedObjective};
 pub use declared::{
     AutonomyLevel, BreakerRule, Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, PolicySpec,
     ReviewRule, ScalePolicy, ServiceSpec, SloSpec,
 };
 pub use directive::{
     Action, Alternative, BreakerMode, BreakerSetting, Counterfactual, CounterfactualPoint, Directive,
-    DirectiveKind, DirectiveRecord, Evidence, ExpectedEffect, GuardrailVerdict, Observation, Preconditions,
-    Rationale, Transition,
+    DirectiveKind, DirectiveRecord, Evidence, ExpectedEffect, FreezeScope, GuardrailVerdict, NotifyUrgency,
+    Observation, Preconditions, Rationale, Release, ServiceMode, Transition,
 };
 pub use ids::{Generation, InvalidId, ResourceId, ResourceKind, SHARDS, Shard, SignalId};
 pub use lifecycle::{DirectiveState, InvalidTransition};

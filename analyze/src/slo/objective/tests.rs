@@ -147,7 +147,7 @@ fn slips_in_annotations_are_refused() {
         ("empty-slices: good", "empty-slices: fine", "neither, good or bad"),
         ("short-window: 5m", "short-window: soon", "whole number"),
         ("\"at\":0.8", "\"at\":-1", "above 0"),
-        ("freeze-deployments", "freeze-everything", "unknown variant"),
+        ("freeze-deployments", "freeze-everything", "must be one of freeze-deployments"),
         ("duration: 1M, calendar", "duration: 1m, calendar", "did 1m mean 1M?"),
     ] {
         let text = TEXT.replace(from, to);

@@ -1,0 +1,257 @@
+//! Imported objectives: which there are, what each assessment tells them, and what is to be recorded and saved of them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use proto::model::{
+    Assessment, BudgetPolicyState, ObjectiveStanding, ObjectiveState, ResourceId, ResourceKind,
+    TrackedObjective,
+};
+
+use crate::slo::live::{Happened, Live};
+use crate::slo::objective::ObjectiveSpec;
+use crate::slo::observed::{CALLEE, untracked};
+use crate::slo::policy::{Effect, Event, Standing};
+use crate::snapshot::codec::{Damaged, Reader, Writer};
+
+/// Groups of one objective: more of them are no label but a mistake.
+const GROUPS_MAX: usize = 1_000;
+/// Taken until an assessment tells the interval.
+const INTERVAL_DEFAULT: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// Something that happened to an objective, on its way to Knowledge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct News {
+    /// Whose.
+    pub objective: String,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub happened: Happened,
+    /// What stands against the reset, after it: none while something is in force means that it was reset.
+    pub reset: bool,
+}
+
+/// Every imported objective.
+#[derive(Debug, Default)]
+pub struct Book {
+    lives: BTreeMap<String, Live>,
+    /// Objectives by the resource whose assessments tell them.
+    by_resource: BTreeMap<ResourceId, Vec<String>>,
+    /// Grouped ones, by the service whose edges they are about.
+    grouped: BTreeMap<ResourceId, Vec<ObjectiveSpec>>,
+    /// Those that cannot be tracked, with the reason.
+    untracked: Vec<TrackedObjective>,
+    /// Saved states of an earlier life that nobody has asked for yet.
+    saved: BTreeMap<String, Vec<u8>>,
+    /// Spans of earlier lives that are still to be read from Knowledge.
+    unread: Vec<String>,
+    /// Those whose standing changed since they were saved.
+    changed: Vec<String>,
+}
+
+fn service(spec: &ObjectiveSpec) -> Option<ResourceId> {
+    ResourceId::service(&spec.namespace, &spec.service).ok()
+}
+
+impl Book {
+    /// Takes over what an earlier life had saved, before the objectives are known.
+    pub fn remember(&mut self, saved: BTreeMap<String, Vec<u8>>) {
+        self.saved = saved;
+    }
+
+    /// These are all objectives now; `wrong` are documents that make none.
+    pub fn replace(&mut self, specs: Vec<ObjectiveSpec>, wrong: Vec<(String, String)>) {
+        let mut before = std::mem::take(&mut self.lives);
+        self.by_resource.clear();
+        self.grouped.clear();
+        self.untracked.clear();
+        for spec in specs {
+            let Some(resource) = service(&spec) else {
+                self.untracked.extend(unseen(&spec, "its service has no valid name".to_owned()));
+                continue;
+            };
+            if let Some(reason) = untracked(&spec) {
+                self.untracked.extend(unseen(&spec, reason));
+            } else if spec.group_by.is_empty() {
+                let earlier = before.remove(&spec.id);
+                self.add(spec, resource, earlier);
+            } else {
+                let prefix = format!("{}{{", spec.id);
+                let groups: Vec<_> = before.keys().filter(|id| id.starts_with(&prefix)).cloned().collect();
+                for id in groups {
+                    if let Some(live) = before.remove(&id) {
+                        let about = live.about().clone();
+                        self.add(ObjectiveSpec { id, ..spec.clone() }, about, Some(live));
+                    }
+                }
+                self.grouped.entry(resource).or_default().push(spec);
+            }
+        }
+        self.untracked.extend(wrong.into_iter().filter_map(|(id, rule)| unseen_named(&id, &id, rule)));
+    }
+
+    fn add(&mut self, spec: ObjectiveSpec, about: ResourceId, earlier: Option<Live>) {
+        let id = spec.id.clone();
+        let live = match (earlier, self.saved.remove(&id)) {
+            (Some(live), _) => live.followed(spec),
+            (None, Some(saved)) => {
+                let restored = Live::load(spec.clone(), about.clone(), &mut Reader::new(&saved));
+                restored.unwrap_or_else(|Damaged { at }| {
+                    tracing::warn!(objective = id, at, "what was saved of an objective is damaged");
+                    self.unread.push(id.clone());
+                    Live::new(spec, about.clone(), INTERVAL_DEFAULT)
+                })
+            }
+            (None, None) => {
+                self.unread.push(id.clone());
+                Live::new(spec, about.clone(), INTERVAL_DEFAULT)
+            }
+        };
+        self.by_resource.entry(about).or_default().push(id.clone());
+        self.lives.insert(id, live);
+    }
+
+    /// Takes in an assessment, and writes into it where the policies of its resource stand.
+    pub fn observe(&mut self, seen: &mut Assessment) -> Vec<News> {
+        if seen.resource.kind() == ResourceKind::Edge {
+            self.group(&seen.resource);
+        }
+        let Some(ids) = self.by_resource.get(&seen.resource) else { return Vec::new() };
+        let mut news = Vec::new();
+        for id in ids {
+            let Some(live) = self.lives.get_mut(id) else { continue };
+            let before = live.standing().engaged.clone();
+            let happened = live.observe(seen);
+            let reset = !before.is_empty() && live.standing().engaged.is_empty();
+            if before != live.standing().engaged {
+                self.changed.push(id.clone());
+            }
+            if happened != Happened::default() {
+                news.push(News { objective: id.clone(), at: seen.at, happened, reset });
+            }
+        }
+        if seen.resource.kind() == ResourceKind::Service {
+            seen.budget_policies = self.policies(&seen.resource);
+        }
+        news
+    }
+
+    /// A budget of its own for each callee.
+    fn group(&mut self, edge: &ResourceId) {
+        let Some((caller, callee)) = edge.edge_ends() else { return };
+        let Ok(caller) = ResourceId::service(edge.namespace(), caller) else { return };
+        let specs = self.grouped.get(&caller).cloned().unwrap_or_default();
+        for spec in specs {
+            let id = format!("{}{{{CALLEE}={callee}}}", spec.id);
+            let prefix = format!("{}{{", spec.id);
+            let groups =
+                self.lives.range(prefix.clone()..).take_while(|(id, _)| id.starts_with(&prefix)).count();
+            if !self.lives.contains_key(&id) && groups < GROUPS_MAX {
+                self.add(ObjectiveSpec { id, ..spec }, edge.clone(), None);
+            }
+        }
+    }
+
+    fn policies(&self, resource: &ResourceId) -> Vec<BudgetPolicyState> {
+        let own = self.by_resource.get(resource).into_iter().flatten();
+        own.filter_map(|id| self.lives.get(id)?.policy_state()).collect()
+    }
+
+    /// Objectives that wait for people, and since when.
+    pub fn waiting(&self) -> Vec<(String, Timestamp)> {
+        let waits = self.lives.iter().filter(|(_, live)| live.waits_for_people());
+        waits.filter_map(|(id, live)| Some((id.clone(), live.engaged_since()?))).collect()
+    }
+
+    /// Somebody approved or reviewed.
+    pub fn told(&mut self, objective: &str, now: Timestamp, event: Event) -> Vec<Effect> {
+        let Some(live) = self.lives.get_mut(objective) else { return Vec::new() };
+        let before: Standing = live.standing().clone();
+        let effects = live.told(now, event);
+        if *live.standing() != before {
+            self.changed.push(objective.to_owned());
+        }
+        effects
+    }
+
+    /// Objectives whose earlier spans are to be read from Knowledge, with the length of their windows.
+    pub fn take_unread(&mut self) -> Vec<(String, std::time::Duration)> {
+        let unread = std::mem::take(&mut self.unread);
+        let span = |id: String| {
+            let span = self.lives.get(&id)?.spec().period.longest();
+            Some((id, span))
+        };
+        unread.into_iter().filter_map(span).collect()
+    }
+
+    /// An objective by its name.
+    pub fn get_mut(&mut self, objective: &str) -> Option<&mut Live> {
+        self.lives.get_mut(objective)
+    }
+
+    /// How every objective stands.
+    pub fn tracked(&self, now: Timestamp) -> Vec<TrackedObjective> {
+        let mut all: Vec<_> = self.lives.values().map(|live| live.tracked(now)).collect();
+        let waits = self.grouped.values().flatten().filter(|spec| {
+            let prefix = format!("{}{{", spec.id);
+            !self.lives.keys().any(|id| id.starts_with(&prefix))
+        });
+        all.extend(waits.filter_map(|spec| unseen(spec, format!("no {CALLEE} has been seen yet"))));
+        all.extend(self.untracked.iter().cloned());
+        all.sort_by(|one, other| one.objective.cmp(&other.objective));
+        all
+    }
+
+    /// The saved form of those whose standing changed since the last call, or of all.
+    pub fn take_saved(&mut self, all: bool) -> Vec<(String, Vec<u8>)> {
+        let changed = std::mem::take(&mut self.changed);
+        let wanted: Vec<&String> = if all { self.lives.keys().collect() } else { changed.iter().collect() };
+        let save = |id: &String| {
+            let mut writer = Writer::default();
+            self.lives.get(id)?.save(&mut writer);
+            Some((id.clone(), writer.into_bytes()))
+        };
+        wanted.into_iter().filter_map(save).collect()
+    }
+}
+
+fn unseen(spec: &ObjectiveSpec, reason: String) -> Option<TrackedObjective> {
+    let resource = service(spec)?;
+    Some(TrackedObjective {
+        title: spec.title.clone(),
+        state: ObjectiveState { target_ratio: spec.target, ..unknown() },
+        resource,
+        ..unseen_named(&spec.id, &spec.title, reason)?
+    })
+}
+
+/// A document that makes no objective is still said to be there.
+fn unseen_named(id: &str, title: &str, reason: String) -> Option<TrackedObjective> {
+    Some(TrackedObjective {
+        objective: id.to_owned(),
+        title: title.to_owned(),
+        resource: ResourceId::service("default", "unknown").ok()?,
+        untracked: reason,
+        state: unknown(),
+        from: Timestamp::UNIX_EPOCH,
+        to: Timestamp::UNIX_EPOCH,
+        incomplete: false,
+        exhaustion: None,
+        policy: None,
+        alert: String::new(),
+    })
+}
+
+fn unknown() -> ObjectiveState {
+    ObjectiveState {
+        standing: ObjectiveStanding::Unknown,
+        target_ratio: 0.0,
+        good_ratio: None,
+        burn_rate_short: None,
+        burn_rate_long: None,
+        budget_remaining_ratio: None,
+        total_events: 0.0,
+        unknown_time_ratio: 1.0,
+    }
+}

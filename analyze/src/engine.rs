@@ -1,6 +1,7 @@
 //! The state of one shard: batches of samples in, assessments out. Deterministic: the same batches, times and ids give the same
 //! assessments.
 
+mod ahead;
 mod declare;
 mod resource;
 mod review;

@@ -3,6 +3,8 @@
 
 use proto::model::LatePoint;
 
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
 /// Bands of 2 %: within one, lateness changes by less than a factor of two where it matters.
 const WIDTH: f64 = 0.02;
 /// Up to full utilisation.
@@ -67,6 +69,23 @@ impl LateLearner {
             late: *late,
         };
         seen.map(point).collect()
+    }
+}
+
+impl Stored for LateLearner {
+    fn save(&self, writer: &mut Writer) {
+        let Self { bands, ready, settled } = self;
+        let (all, late): (Vec<f64>, Vec<f64>) = bands.iter().copied().unzip();
+        writer.list(&all).list(&late).put(ready).put(settled);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let (all, late): (Vec<f64>, Vec<f64>) = (reader.list()?, reader.list()?);
+        if all.len() != late.len() || !(all.is_empty() || all.len() == BANDS) {
+            return Err(reader.damaged());
+        }
+        let bands = all.into_iter().zip(late).collect();
+        Ok(Self { bands, ready: reader.get()?, settled: reader.get()? })
     }
 }
 

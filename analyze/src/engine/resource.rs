@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use chassis::IdGenerator;
 use jiff::Timestamp;
-use proto::model::{Assessment, DataGap, DataQuality, Objective, Quality, ResourceId, SymptomKind};
+use proto::model::{
+    Assessment, DataGap, DataQuality, Objective, Quality, ResourceId, ResourceKind, SymptomKind,
+};
 
+use super::ahead::Ahead;
 use crate::capacity::{self, CapacityLearner};
+use crate::late::LateTick;
 use crate::learn::Settings;
 use crate::slo::{AlertChange, ClosedSpan, Tick, Tracker};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
@@ -39,6 +43,7 @@ pub(crate) struct Resource {
     data: Option<DataQuality>,
     tracker: Option<Tracker>,
     capacity: CapacityLearner,
+    ahead: Ahead,
     rules: Rules,
     symptoms: SymptomLog,
 }
@@ -69,6 +74,7 @@ impl Resource {
             data: None,
             tracker: None,
             capacity: CapacityLearner::default(),
+            ahead: Ahead::default(),
             rules: Rules::default(),
             symptoms: SymptomLog::default(),
         }
@@ -146,6 +152,15 @@ impl Resource {
             let tracker = self.tracker.get_or_insert_with(|| Tracker::new(objective, interval));
             tracker.observe(at, tick, interval);
         }
+        let late = LateTick {
+            requests: whole("load").map(|load| load * interval.as_secs_f64()),
+            ready: whole("ready_replicas"),
+            utilisation: whole("utilisation"),
+            bad_ratio: whole("bad_ratio"),
+        };
+        if self.id.kind() == ResourceKind::Service {
+            self.ahead.observe(at, interval, whole("load"), late);
+        }
         let capacity = self.capacity.capacity();
         let view = View {
             resource: &self.id,
@@ -178,7 +193,7 @@ impl Resource {
             symptoms: self.symptoms.shown(at).cloned().collect(),
             objective: self.tracker.as_ref().map(Tracker::state),
             capacity,
-            outlook: None,
+            outlook: self.ahead.outlook(interval),
             budget_policies: Vec::new(),
             data,
             interval,
@@ -216,6 +231,9 @@ impl Resource {
             }
             if earlier.capacity.capacity().samples > self.capacity.capacity().samples {
                 self.capacity = earlier.capacity;
+            }
+            if self.ahead.is_younger(&earlier.ahead) {
+                self.ahead = earlier.ahead;
             }
         }
         self.declared = declared;
@@ -290,6 +308,7 @@ impl Resource {
             data,
             tracker,
             capacity,
+            ahead,
             rules,
             symptoms,
         } = self;
@@ -299,7 +318,15 @@ impl Resource {
             .put(&objective.map(StoredObjective))
             .put(allowed)
             .put(interval);
-        writer.put(heard_at).put(sequence).put(data).put(tracker).put(capacity).put(rules).put(symptoms);
+        writer
+            .put(heard_at)
+            .put(sequence)
+            .put(data)
+            .put(tracker)
+            .put(capacity)
+            .put(ahead)
+            .put(rules)
+            .put(symptoms);
     }
 
     pub(crate) fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -317,6 +344,7 @@ impl Resource {
             data: reader.get()?,
             tracker: reader.get()?,
             capacity: reader.get()?,
+            ahead: reader.get()?,
             rules: reader.get()?,
             symptoms: reader.get()?,
         })

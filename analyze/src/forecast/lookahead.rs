@@ -7,6 +7,7 @@
 
 mod profile;
 mod regression;
+mod saved;
 
 use jiff::{SignedDuration, Timestamp};
 use profile::Profile;
@@ -34,6 +35,8 @@ const FEATURE_MAX: f64 = 3.0;
 const CHANGE: (f64, f64) = (-2.0, 6.0);
 /// Without samples the load is carried on by the profile for so long; what was true half an hour ago may no longer be.
 const BLIND_MAX: Duration = Duration::from_secs(30 * 60);
+/// Before so many samples nothing is said: a plan that follows what it sees knows as much.
+const STEPS_MIN: u64 = 20;
 /// A gap in the samples of more than so many steps is a gap in what was seen.
 const GAP_STEPS: f64 = 1.5;
 
@@ -92,6 +95,12 @@ impl Lookahead {
     #[must_use]
     pub fn step(&self) -> Duration {
         self.step
+    }
+
+    /// Steps learned from.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Takes in the mean load of the step that ended at `at`; `None` when it is unknown. What is no rate counts as unknown; what
@@ -207,10 +216,10 @@ impl Lookahead {
         (features, norm)
     }
 
-    /// The forecast; `None` before the first sample, and when nothing was seen for half an hour.
+    /// The forecast; `None` before enough samples, and when nothing was seen for half an hour.
     #[must_use]
     pub fn outlook(&self) -> Option<Outlook> {
-        let last = self.last?;
+        let last = self.last.filter(|_| self.taken >= STEPS_MIN)?;
         let unseen = self.step.saturating_mul(self.blind);
         if unseen > BLIND_MAX {
             return None;
@@ -278,7 +287,7 @@ mod tests {
 
     #[test]
     fn begins_as_persistence() {
-        let lookahead = watch(1, |_| 100.0);
+        let lookahead = watch(20, |_| 100.0);
         assert!((quantile(&lookahead, 6, 0.6) / 100.0 - 1.0).abs() < 0.05);
         assert!(quantile(&lookahead, 6, 0.99) > 100.0);
     }

@@ -146,6 +146,16 @@ impl<T: Stored> Stored for Option<T> {
     }
 }
 
+impl<T: Stored, const N: usize> Stored for [T; N] {
+    fn save(&self, writer: &mut Writer) {
+        self.iter().for_each(|value| value.save(writer));
+    }
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let values: Vec<T> = (0..N).map(|_| reader.get()).collect::<Result<_, _>>()?;
+        values.try_into().map_err(|_| reader.damaged())
+    }
+}
+
 impl Stored for Timestamp {
     fn save(&self, writer: &mut Writer) {
         self.as_millisecond().save(writer);

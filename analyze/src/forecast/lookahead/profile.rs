@@ -1,5 +1,7 @@
 //! What the load usually is at each minute of a day or a week, newer laps counting more, and by how much it has grown since.
 
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
 const MINUTE_S: f64 = 60.0;
 const DAY_MINUTES: usize = 1_440;
 /// A new day counts 40 %: three days make nine tenths of what is remembered, so that a changed schedule is followed.
@@ -94,5 +96,33 @@ impl Profile {
             (Some(now), Some(then)) => [(then - now) * self.growth, then * self.growth - load],
             _ => [0.0, 0.0],
         }
+    }
+}
+
+impl Profile {
+    pub(super) fn save(&self, writer: &mut Writer) {
+        // Length and gain are those of the kind, a day or a week.
+        let Self { minutes, length: _, gain: _, filling, growth } = self;
+        writer.list(minutes).put(growth).put(filling);
+    }
+
+    /// What was saved of a profile of this kind.
+    pub(super) fn load(self, reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let minutes: Vec<f32> = reader.list()?;
+        if !minutes.is_empty() && minutes.len() != self.length {
+            return Err(reader.damaged());
+        }
+        Ok(Self { minutes, growth: reader.get()?, filling: reader.get()?, ..self })
+    }
+}
+
+impl Stored for Filling {
+    fn save(&self, writer: &mut Writer) {
+        let Self { minute, sum, count } = self;
+        writer.put(minute).put(sum).put(count);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { minute: reader.get()?, sum: reader.get()?, count: reader.get()? })
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
 /// Slopes, distance from the level, daily and weekly change and distance, and a constant.
 pub(super) const FEATURES: usize = 8;
 /// The constant feature: small, so that a bias is learned slowly.
@@ -205,6 +207,28 @@ fn prior() -> [f64; BINS] {
     }
     let sum: f64 = bins.iter().sum();
     bins.map(|weight| weight / sum)
+}
+
+impl Stored for Regression {
+    fn save(&self, writer: &mut Writer) {
+        let Self { weights, variance, fast, slow, histogram, mass, samples, below, pinball } = self;
+        writer.put(weights).put(variance).put(fast).put(slow).put(histogram);
+        writer.put(mass).put(samples).put(below).put(pinball);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            weights: reader.get()?,
+            variance: reader.get()?,
+            fast: reader.get()?,
+            slow: reader.get()?,
+            histogram: reader.get()?,
+            mass: reader.get()?,
+            samples: reader.get()?,
+            below: reader.get()?,
+            pinball: reader.get()?,
+        })
+    }
 }
 
 #[cfg(test)]

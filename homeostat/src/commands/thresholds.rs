@@ -9,7 +9,7 @@ use crate::{
 use chassis::exit;
 use proto::{
     client::ThresholdDecision,
-    model::{LearnedSignal, SignalId, Threshold, ThresholdReview, ThresholdState},
+    model::{LearnedSignal, SignalDeviation, SignalId, Threshold, ThresholdReview, ThresholdState},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -41,6 +41,9 @@ pub struct Row {
     pub unit: String,
     /// Whether the value is outside.
     pub deviating: bool,
+    /// The last alert of the detectors, until its severity has faded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<SignalDeviation>,
     /// Samples still wanted before the first version.
     pub warm_up_remaining: u64,
     /// Whether a declared Service names it.
@@ -162,6 +165,7 @@ fn from_stored(threshold: &Threshold) -> Row {
         expected: Some(threshold.level),
         unit: String::new(),
         deviating: false,
+        deviation: None,
         warm_up_remaining: 0,
         declared: true,
         proposed_generation: None,
@@ -193,6 +197,7 @@ fn from_live(learned: LearnedSignal) -> Row {
         expected: glance.expected,
         unit,
         deviating: glance.deviating,
+        deviation: glance.deviation,
         warm_up_remaining,
         declared,
         proposed_generation: None,
@@ -215,9 +220,16 @@ fn show_rows(rows: &[Row]) -> String {
             row.samples.to_string(),
             format!("{:.4}", row.coverage),
             row.unit.clone(),
+            row.deviation.as_ref().map_or_else(String::new, alert),
         ]
     });
-    table(["SIGNAL", "VALUE", "BAND", "STATE", "GEN", "SAMPLES", "COVERAGE", "UNIT"], lines)
+    table(["SIGNAL", "VALUE", "BAND", "STATE", "GEN", "SAMPLES", "COVERAGE", "UNIT", "ALERT"], lines)
+}
+
+/// An alert in a few words: where it was seen, since when, how sure it is.
+fn alert(deviation: &SignalDeviation) -> String {
+    let SignalDeviation { opened_at, view, severity: _, confidence } = deviation;
+    format!("{view} since {opened_at:.0} ({:.0} % sure)", 100.0 * confidence)
 }
 
 fn show_versions(versions: &[Threshold]) -> String {

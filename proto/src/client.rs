@@ -3,6 +3,7 @@
 mod analyze;
 mod execute;
 mod knowledge;
+mod seasonality;
 
 pub use analyze::{Analyze, AssessmentStream, SignalPage};
 pub use execute::{
@@ -12,6 +13,7 @@ pub use knowledge::{
     Change, ChangeEvent, ChangeStream, DeclaredList, DirectiveList, DirectiveStream, Knowledge,
     ProposeAnswer, ProposeVerdict, Review, ThresholdDecision, ThresholdPage, TransitionAnswer,
 };
+pub use seasonality::{Seasonalities, SeasonalityPage};
 
 use crate::{convert, wire};
 use tonic::{Code, transport::Channel};

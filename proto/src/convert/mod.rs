@@ -6,6 +6,7 @@ mod declared;
 mod directive;
 mod knowledge;
 mod sample;
+mod seasonality;
 mod words;
 
 use crate::{

@@ -67,6 +67,7 @@ word!(
 );
 word!(ThresholdState, ThresholdState, [Learning, Proposed, Active, Pinned, Rejected, Superseded]);
 word!(ThresholdReview, ThresholdReview, [Approve, Reject, Pin, Unpin]);
+word!(SeasonalityState, SeasonalityState, [Active, Superseded]);
 word!(SymptomKind, SymptomKind, [Objective, Saturation, Dependency, Deviation, DataMissing]);
 word!(SymptomState, SymptomState, [Suspected, Open, Resolved, Dismissed]);
 word!(Severity, Severity, [Low, Medium, High, Critical]);

@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod openslo;
 pub mod outcome;
 pub mod sample;
+pub mod seasonality;
 pub mod selector;
 pub mod threshold;
 pub mod yaml;
@@ -36,5 +37,6 @@ pub use ids::{Generation, InvalidId, ResourceId, ResourceKind, SHARDS, Shard, Si
 pub use lifecycle::{DirectiveState, InvalidTransition};
 pub use outcome::{FeedbackLoop, FeedbackSignal, MeasuredEffect, Outcome, OutcomeResult, PauseState};
 pub use sample::{DataGap, IngestAck, Quality, Sample, SampleBatch, SignalDescriptor, SignalKind};
+pub use seasonality::{SeasonalPeriod, SeasonalityModel, SeasonalityState};
 pub use selector::{Matcher, Selector};
 pub use threshold::{Threshold, ThresholdReview, ThresholdState};

@@ -11,6 +11,9 @@ use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// The forecast's steps are at least so long: shorter ones would show the chance of arrivals more than the load.
 const STEP_MIN: Duration = Duration::from_secs(15);
+/// Where samples come faster than steps, a plan that follows every sample is ahead of a forecast that sees steps, until that has
+/// seen so many of them: five minutes of 15 s.
+const STEPS_MIN: u64 = 20;
 /// A step of which less than this share of the ticks is known is unknown.
 const KNOWN_MIN: f64 = 0.5;
 
@@ -64,7 +67,11 @@ impl Ahead {
 
     /// Seen from now, which may be some ticks into a step.
     pub(super) fn outlook(&self, interval: Duration) -> Option<Box<Outlook>> {
-        let mut outlook = self.lookahead.as_ref()?.outlook()?;
+        let lookahead = self.lookahead.as_ref()?;
+        if ticks(interval) > 1 && lookahead.taken() < STEPS_MIN {
+            return None;
+        }
+        let mut outlook = lookahead.outlook()?;
         let gone = interval * self.ticks;
         outlook.points.retain(|point| point.after > gone);
         outlook.points.iter_mut().for_each(|point| point.after -= gone);
@@ -116,6 +123,18 @@ mod tests {
         let later = ahead.outlook(SECOND).unwrap();
         assert_eq!((later.at, later.points[0].after), (at(3_000), Duration::from_secs(11)));
         assert_eq!(later.points[0].values, full.points[0].values);
+    }
+
+    #[test]
+    fn samples_faster_than_steps_are_given_an_outlook_after_five_minutes_and_others_at_once() {
+        let mut ahead = Ahead::default();
+        watch(&mut ahead, 1..=299, |_| Some(80.0));
+        assert_eq!(ahead.outlook(SECOND), None);
+        watch(&mut ahead, 300..=300, |_| Some(80.0));
+        assert!(ahead.outlook(SECOND).is_some());
+        let (mut slow, quarter) = (Ahead::default(), Duration::from_secs(15));
+        slow.observe(at(15), quarter, Some(80.0), LateTick::default());
+        assert!(slow.outlook(quarter).is_some());
     }
 
     #[test]

@@ -35,8 +35,6 @@ const FEATURE_MAX: f64 = 3.0;
 const CHANGE: (f64, f64) = (-2.0, 6.0);
 /// Without samples the load is carried on by the profile for so long; what was true half an hour ago may no longer be.
 const BLIND_MAX: Duration = Duration::from_secs(30 * 60);
-/// Before so many samples nothing is said: a plan that follows what it sees knows as much.
-const STEPS_MIN: u64 = 20;
 /// A gap in the samples of more than so many steps is a gap in what was seen.
 const GAP_STEPS: f64 = 1.5;
 
@@ -216,10 +214,10 @@ impl Lookahead {
         (features, norm)
     }
 
-    /// The forecast; `None` before enough samples, and when nothing was seen for half an hour.
+    /// The forecast; `None` before the first sample, and when nothing was seen for half an hour.
     #[must_use]
     pub fn outlook(&self) -> Option<Outlook> {
-        let last = self.last.filter(|_| self.taken >= STEPS_MIN)?;
+        let last = self.last?;
         let unseen = self.step.saturating_mul(self.blind);
         if unseen > BLIND_MAX {
             return None;
@@ -287,7 +285,7 @@ mod tests {
 
     #[test]
     fn begins_as_persistence() {
-        let lookahead = watch(20, |_| 100.0);
+        let lookahead = watch(1, |_| 100.0);
         assert!((quantile(&lookahead, 6, 0.6) / 100.0 - 1.0).abs() < 0.05);
         assert!(quantile(&lookahead, 6, 0.99) > 100.0);
     }

@@ -8,6 +8,7 @@ mod feedback;
 mod looping;
 mod peers;
 mod rig;
+mod slo;
 
 use crate::{
     cli::{BenchArgs, Global},
@@ -55,7 +56,7 @@ impl Figure {
 }
 
 /// Benches by name.
-const NAMES: [&str; 5] = ["directives", "latency", "loop", "feedback", "breaker"];
+const NAMES: [&str; 6] = ["directives", "latency", "loop", "feedback", "breaker", "slo"];
 
 /// `homeostat bench`.
 pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
@@ -82,6 +83,7 @@ pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
             let measured = match name {
                 "directives" => directives::throughput(&rig, &ctx).await,
                 "latency" => directives::latency(&rig, &ctx).await,
+                "slo" => slo::objectives(&rig, &ctx).await,
                 "loop" => looping::sample_to_directive(&rig, &ctx).await,
                 _ => feedback::throughput(&rig, &ctx).await,
             };

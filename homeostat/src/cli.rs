@@ -547,6 +547,8 @@ mod tests {
             "homeostat slo import FILE",
             "homeostat slo list --output json",
             "homeostat slo rules FILE",
+            "homeostat slo approve staging/catalog-requests --reason stable --for 1h",
+            "homeostat slo review staging/catalog-requests --reason held",
             "homeostat readiness --at-least near-production",
             "homeostat detect a.csv b.csv --out DIR --html --jobs 2",
             "homeostat detect --multi FILE --out DIR",

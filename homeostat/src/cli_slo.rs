@@ -47,6 +47,10 @@ pub enum Slo {
         #[command(flatten)]
         output: Output,
     },
+    /// Approves the reset of an objective's error-budget policy, as one of its reset criteria may ask.
+    Approve(Word),
+    /// Records that the review which a reset criterion asks for was held.
+    Review(Word),
     /// Whether objectives were kept over a time, and each violation with its begin and end.
     Report {
         /// Only this one.
@@ -95,6 +99,22 @@ pub enum Slo {
         #[command(flatten)]
         files: Files,
     },
+}
+
+/// What a person says about an objective.
+#[derive(Debug, Clone, Args)]
+pub struct Word {
+    /// The objective, as `slo list` names it.
+    pub objective: String,
+    /// Why; it is kept with the name of whoever said it.
+    #[arg(long)]
+    pub reason: String,
+    /// For how long it holds; without it, for good.
+    #[arg(long = "for", value_parser = duration)]
+    pub holds: Option<Duration>,
+    /// How.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// `readiness`.

@@ -13,6 +13,8 @@ pub mod score;
 pub mod services;
 pub mod slo;
 pub mod slo_history;
+mod slo_story;
+mod slo_word;
 pub mod staging;
 pub mod status;
 pub mod thresholds;

@@ -107,7 +107,11 @@ impl Clients {
         Ok(Self { endpoints, global: global.clone() })
     }
 
-    pub(crate) fn channel(&self, url: &str) -> anyhow::Result<tonic::transport::Channel> {
+    /// A channel to any of the services, for generated clients and actuators.
+    ///
+    /// # Errors
+    /// When the address or a TLS file is of no use.
+    pub fn channel(&self, url: &str) -> anyhow::Result<tonic::transport::Channel> {
         let config = ClientConfig {
             url: url.to_owned(),
             ca_file: self.global.ca_file.clone(),

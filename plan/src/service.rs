@@ -3,6 +3,7 @@
 
 mod feeds;
 mod proposals;
+mod refusals;
 
 use crate::{
     config::Config,
@@ -21,6 +22,7 @@ use proto::{
     model::ResourceId,
     wire::plan_server::PlanServer,
 };
+use refusals::Refusals;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -95,7 +97,8 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
     config.validate().map_err(StartError::Config)?;
     let Config { server, analyze, knowledge, tick } = config;
     let metrics = Metrics::register(&ctx.metrics)?;
-    let (analyze, knowledge) = (Analyze::new(channel(&analyze)?), Knowledge::new(channel(&knowledge)?));
+    let to_knowledge = channel(&knowledge)?;
+    let (analyze, knowledge) = (Analyze::new(channel(&analyze)?), Knowledge::new(to_knowledge.clone()));
     let server = GrpcServer::bind(&server).await?;
     let addr = server.local_addr();
     let reports = Reports::default();
@@ -111,6 +114,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
         links: Links::default(),
         proposals: Proposals::new(knowledge, ctx.clock.clone(), metrics.clone()),
         reports,
+        refusals: Refusals::spawn(&ctx, to_knowledge),
         metrics,
         ctx: ctx.clone(),
     };
@@ -176,6 +180,7 @@ struct Planner {
     links: Links,
     proposals: Proposals,
     reports: Reports,
+    refusals: Refusals,
     metrics: Metrics,
     ctx: Context,
 }
@@ -256,6 +261,9 @@ impl Planner {
         let mut reports = Vec::with_capacity(services.len());
         for service in &services {
             for decision in self.decide(service) {
+                let policies = self.world.input(service).and_then(|input| input.assessment);
+                let policies = policies.map_or(&[][..], |seen| &seen.budget_policies);
+                self.refusals.note(&decision.report, policies);
                 self.carry_out(decision, since, &mut reports);
             }
         }

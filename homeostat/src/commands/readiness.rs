@@ -8,7 +8,7 @@ use crate::{
 };
 use analyze::slo::gates::{self, Gate, Readiness, Verdict};
 use chassis::exit;
-use proto::model::{Assessment, ObjectiveStanding, Quality, Severity};
+use proto::model::{Assessment, ObjectiveStanding, Quality, Severity, TrackedObjective};
 
 /// `homeostat readiness`: exit code 2 below the level asked for.
 ///
@@ -24,6 +24,10 @@ pub async fn readiness(clients: Clients, args: ReadinessArgs) -> anyhow::Result<
         Err(error) => {
             found.push(Gate::from_fact("objectives", None, format!("Analyze cannot be asked: {error:#}")))
         }
+    }
+    match clients.analyze()?.list_objective_states().await {
+        Ok(objectives) => found.extend(of_objectives(&objectives)),
+        Err(error) => found.push(Gate::from_fact("imported objectives", None, error.to_string())),
     }
     let actuators = match clients.knowledge()?.list_actuators(true).await {
         Ok(live) => Gate::from_fact("actuators", Some(!live.is_empty()), format!("{} live", live.len())),
@@ -81,6 +85,39 @@ fn of_services<'a>(assessments: impl Iterator<Item = &'a Assessment>) -> Vec<Gat
     }
     if found.is_empty() {
         found.push(Gate::from_fact("objectives", None, "no service promises anything"));
+    }
+    found
+}
+
+/// Gates of imported objectives: whether each is kept, and whether its error-budget policy lets anything be changed.
+fn of_objectives(objectives: &[TrackedObjective]) -> Vec<Gate> {
+    let mut found = Vec::new();
+    for one in objectives {
+        if !one.untracked.is_empty() {
+            let name = format!("objective:{}", one.objective);
+            found.push(Gate::from_fact(name, None, format!("not tracked: {}", one.untracked)).advisory());
+            continue;
+        }
+        let kept = match one.state.standing {
+            ObjectiveStanding::Met => Some(true),
+            ObjectiveStanding::Burning | ObjectiveStanding::Exhausted => Some(false),
+            ObjectiveStanding::Unknown => None,
+        };
+        let left = one.state.budget_remaining_ratio;
+        let left =
+            left.map_or_else(|| "an unknown share".to_owned(), |left| format!("{:.1} %", left * 100.0));
+        let evidence = format!("{}, {left} of the budget left", one.state.standing);
+        found.push(Gate::from_fact(format!("objective:{}", one.objective), kept, evidence));
+        let Some(policy) = &one.policy else { continue };
+        let refusal = policy.refusal();
+        let in_force: Vec<_> = policy.measures.iter().map(|measure| measure.measure.to_string()).collect();
+        let evidence = match (&refusal, in_force.is_empty()) {
+            (Some(reason), _) => reason.clone(),
+            (None, false) => format!("in force: {}", in_force.join(", ")),
+            (None, true) => "nothing is in force".to_owned(),
+        };
+        let holds = if policy.known { Some(refusal.is_none() && in_force.is_empty()) } else { None };
+        found.push(Gate::from_fact(format!("budget policy:{}", one.objective), holds, evidence));
     }
     found
 }

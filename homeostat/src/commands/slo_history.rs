@@ -1,6 +1,10 @@
 //! `slo status`, `slo history` and `slo report`: how objectives stand, what happened to them, whether they were kept.
 
-use super::{slo, status};
+use super::{
+    slo,
+    slo_story::{self, Done, Moment},
+    status,
+};
 use crate::{
     endpoints::Clients,
     output::{self, Format, number, table},
@@ -10,33 +14,110 @@ use anyhow::Context as _;
 use chassis::{Clock as _, exit};
 use jiff::Timestamp;
 use proto::{
-    model::{ObjectiveStanding, ObjectiveState},
+    model::{BudgetPolicyState, ExhaustionForecast, ObjectiveStanding, ObjectiveState, TrackedObjective},
     wire,
 };
 use serde::Serialize;
 use std::time::Duration;
 
-/// One service's objective now.
+/// One objective now: of a declared service, or imported.
 #[derive(Debug, Clone, Serialize)]
 struct Now {
     objective: String,
     #[serde(flatten)]
     state: ObjectiveState,
+    /// What is known of imported ones besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imported: Option<Imported>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Imported {
+    title: String,
+    resource: String,
+    /// Why it is not tracked; empty: it is.
+    untracked: String,
+    incomplete: bool,
+    from: Timestamp,
+    to: Timestamp,
+    exhaustion: Option<ExhaustionForecast>,
+    policy: Option<BudgetPolicyState>,
+    alert: String,
 }
 
 async fn states(clients: &Clients) -> anyhow::Result<Vec<Now>> {
     let assessments = status::assessments(clients).await?;
     let one = |(resource, assessment): (String, proto::model::Assessment)| {
-        Some(Now { objective: resource, state: assessment.objective? })
+        Some(Now { objective: resource, state: assessment.objective?, imported: None })
     };
     Ok(assessments.into_iter().filter_map(one).collect())
 }
 
+async fn imported(clients: &Clients) -> anyhow::Result<Vec<Now>> {
+    let listed = clients.analyze()?.list_objective_states().await?;
+    let one = |one: TrackedObjective| {
+        let TrackedObjective {
+            objective,
+            title,
+            resource,
+            untracked,
+            state,
+            from,
+            to,
+            incomplete,
+            exhaustion,
+            policy,
+            alert,
+        } = one;
+        let resource = resource.to_string();
+        let imported =
+            Imported { title, resource, untracked, incomplete, from, to, exhaustion, policy, alert };
+        Now { objective, state, imported: Some(imported) }
+    };
+    Ok(listed.into_iter().map(one).collect())
+}
+
+impl Imported {
+    /// When the budget ends, as likely and in its interval, for people.
+    fn ends(&self) -> String {
+        let Some(ends) = &self.exhaustion else { return "unknown".to_owned() };
+        let at = |at: Option<Timestamp>| at.map_or_else(|| "later".to_owned(), |at| format!("{at:.0}"));
+        match (ends.early, ends.likely) {
+            (None, _) => "not in this window".to_owned(),
+            _ => format!("{} ({} to {})", at(ends.likely), at(ends.early), at(ends.late)),
+        }
+    }
+
+    fn doing(&self) -> String {
+        if !self.untracked.is_empty() {
+            return format!("not tracked: {}", self.untracked);
+        }
+        let mut said = Vec::new();
+        if self.incomplete {
+            said.push("incomplete: some events were not counted".to_owned());
+        }
+        if !self.alert.is_empty() {
+            said.push(format!("alert: {}", self.alert));
+        }
+        if let Some(policy) = self.policy.as_ref().filter(|policy| !policy.measures.is_empty()) {
+            let measures: Vec<_> =
+                policy.measures.iter().map(|measure| measure.measure.to_string()).collect();
+            said.push(format!("in force: {}", measures.join(", ")));
+        }
+        if let Some(policy) = self.policy.as_ref().filter(|policy| !policy.waiting_for.is_empty()) {
+            said.push(format!("the reset waits for {}", policy.waiting_for.join(", ")));
+        }
+        said.join("; ")
+    }
+}
+
 /// `slo status`: exit code 2 when a budget is used up or burning.
 pub(super) async fn status(clients: &Clients, format: Format) -> anyhow::Result<u8> {
-    let now = states(clients).await?;
+    let mut now = states(clients).await?;
+    now.extend(imported(clients).await?);
     output::print(format, &now, |now| {
         let lines = now.iter().map(|one| {
+            let imported = one.imported.as_ref();
             let state = &one.state;
             [
                 one.objective.clone(),
@@ -47,12 +128,14 @@ pub(super) async fn status(clients: &Clients, format: Format) -> anyhow::Result<
                 number(state.burn_rate_long),
                 number(Some(state.total_events)),
                 percent(Some(state.unknown_time_ratio)),
+                imported.map_or_else(String::new, Imported::ends),
+                imported.map_or_else(String::new, Imported::doing),
             ]
         });
-        table(
-            ["OBJECTIVE", "STANDING", "TARGET", "BUDGET LEFT", "BURN", "LONG", "EVENTS", "UNKNOWN TIME"],
-            lines,
-        )
+        let head = ["OBJECTIVE", "STANDING", "TARGET", "BUDGET LEFT", "BURN", "LONG", "EVENTS"];
+        let [objective, standing, target, left, burn, long, events] = head;
+        let (unknown, ends) = ("UNKNOWN TIME", "BUDGET ENDS");
+        table([objective, standing, target, left, burn, long, events, unknown, ends, ""], lines)
     })?;
     let is_bad =
         |one: &Now| matches!(one.state.standing, ObjectiveStanding::Burning | ObjectiveStanding::Exhausted);
@@ -69,6 +152,8 @@ struct Story {
     objective: String,
     spans: Vec<SpanRow>,
     events: Vec<EventRow>,
+    directives: Vec<Done>,
+    timeline: Vec<Moment>,
     versions: Vec<VersionRow>,
 }
 
@@ -89,6 +174,8 @@ struct EventRow {
     kind: String,
     text: String,
     actor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,7 +238,10 @@ pub(super) async fn history(
         kind: event.kind,
         text: event.text,
         actor: event.actor,
+        until: (event.until_unix_ms != 0).then(|| time(event.until_unix_ms)),
     };
+    let directives = slo_story::directives(clients, objective, limit).await?;
+    let timeline = slo_story::timeline(&events, &directives);
     let version = |document: wire::ObjectiveDocument| VersionRow {
         version: document.version,
         at: time(document.applied_at_unix_ms),
@@ -160,6 +250,8 @@ pub(super) async fn history(
         objective: objective.to_owned(),
         spans: spans.into_iter().map(span).collect(),
         events: events.into_iter().map(event).collect(),
+        directives,
+        timeline,
         versions: versions.into_iter().map(version).collect(),
     };
     output::print(format, &story, show_story)?;
@@ -178,14 +270,10 @@ fn show_story(story: &Story) -> String {
             percent(Some(span.known_ratio)),
         ]
     });
-    let events = story
-        .events
-        .iter()
-        .map(|event| [event.at.clone(), event.kind.clone(), event.text.clone(), event.actor.clone()]);
     let versions = story.versions.iter().map(|version| [version.version.to_string(), version.at.clone()]);
     [
         table(["FROM", "WIDTH", "EVENTS", "BAD", "GOOD", "KNOWN"], spans),
-        table(["AT", "EVENT", "WHAT", "WHO"], events),
+        table(["AT", "EVENT", "WHAT", "WHO"], slo_story::rows(&story.timeline)),
         table(["VERSION", "IMPORTED"], versions),
     ]
     .join("\n")
@@ -211,7 +299,11 @@ pub(super) async fn report(
     let to = now();
     let from = to.checked_sub(window).context("the window is too long")?;
     let mut reports = Vec::new();
-    for one in states(clients).await? {
+    let tracked = imported(clients).await?;
+    let tracked = tracked
+        .into_iter()
+        .filter(|one| one.imported.as_ref().is_some_and(|imported| imported.untracked.is_empty()));
+    for one in states(clients).await?.into_iter().chain(tracked) {
         if objective.is_some_and(|wanted| wanted != one.objective) {
             continue;
         }

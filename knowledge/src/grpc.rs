@@ -5,6 +5,7 @@ mod directives;
 mod leases;
 mod objectives;
 mod outcomes;
+mod seasonality;
 mod snapshots;
 mod status;
 mod thresholds;
@@ -24,6 +25,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 pub(crate) use objectives::ObjectivesRpc;
+pub(crate) use seasonality::SeasonalitiesRpc;
 
 use crate::hub::watch::Feed;
 use crate::store;

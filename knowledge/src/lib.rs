@@ -6,6 +6,7 @@ pub mod service;
 mod batch;
 pub mod intent;
 pub mod retention;
+mod seasonality;
 pub mod thresholds;
 
 mod grpc;

@@ -12,6 +12,7 @@ use chassis::grpc::{DRAIN_DEADLINE, MESSAGE_LIMIT_BYTES};
 use chassis::{Context, GrpcServer, Health, Invalid, OnFailure, Stopper, Validate};
 use proto::wire::knowledge_server::KnowledgeServer;
 use proto::wire::objectives_server::ObjectivesServer;
+use proto::wire::seasonalities_server::SeasonalitiesServer;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::mpsc;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::embedded::{Embedded, EmbeddedConfig, EmbeddedError};
-use crate::grpc::{ObjectivesRpc, Service};
+use crate::grpc::{ObjectivesRpc, SeasonalitiesRpc, Service};
 use crate::hub::Hub;
 use crate::hub::watch::Feed;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ use tail::Tail;
 const NAME: &str = "homeostat.v1.Knowledge";
 /// The service of objectives beside it.
 const OBJECTIVES: &str = "homeostat.v1.Objectives";
+/// The service of seasons beside it.
+const SEASONALITIES: &str = "homeostat.v1.Seasonalities";
 /// How long a caller waits for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections of the lanes: one each.
@@ -95,6 +98,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
     match Parts::prepare(&config, &ctx, options).await {
         Ok(parts) => {
             let objectives = ObjectivesRpc { pool: parts.store.pool.clone(), clock: ctx.clock.clone() };
+            let seasonalities = SeasonalitiesRpc { pool: parts.store.pool.clone() };
             let (service, tail) = parts.spawn(&config, &ctx, private);
             let service = KnowledgeServer::new(service)
                 .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
@@ -102,9 +106,13 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
             let objectives = ObjectivesServer::new(objectives)
                 .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
                 .max_encoding_message_size(MESSAGE_LIMIT_BYTES);
-            let routes = tonic::service::Routes::new(service).add_service(objectives);
+            let seasonalities = SeasonalitiesServer::new(seasonalities)
+                .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
+                .max_encoding_message_size(MESSAGE_LIMIT_BYTES);
+            let routes =
+                tonic::service::Routes::new(service).add_service(objectives).add_service(seasonalities);
             let health = server
-                .serve(&ctx, "knowledge", routes, proto::DESCRIPTORS, &[NAME, OBJECTIVES])
+                .serve(&ctx, "knowledge", routes, proto::DESCRIPTORS, &[NAME, OBJECTIVES, SEASONALITIES])
                 .inspect_err(|_| ctx.stopper.stop())?;
             health.set_all_serving(true);
             tail.spawn(&ctx, health.clone());

@@ -13,6 +13,7 @@ mod ledger {
     mod migrations;
     mod objectives;
     mod retention;
+    mod seasonality;
     mod thresholds;
     mod watch;
 }

@@ -14,6 +14,7 @@ pub(crate) mod pause;
 pub(crate) mod record;
 pub(crate) mod resource;
 pub(crate) mod retained;
+pub(crate) mod seasonality;
 pub(crate) mod session;
 pub(crate) mod snapshot;
 pub(crate) mod threshold;

@@ -2,6 +2,7 @@
 //! Postgres with fsync on. Each stands beside its target, met or not.
 
 mod actuator;
+mod analyze;
 mod breaker;
 mod directives;
 mod feedback;
@@ -36,6 +37,9 @@ pub struct Figure {
     pub met: bool,
     /// The same measured of others, in this run.
     pub peers: BTreeMap<String, f64>,
+    /// What must be known of it; empty when nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 impl Figure {
@@ -47,6 +51,7 @@ impl Figure {
             target,
             met: value >= target,
             peers: BTreeMap::new(),
+            note: String::new(),
         }
     }
 
@@ -56,7 +61,7 @@ impl Figure {
 }
 
 /// Benches by name.
-const NAMES: [&str; 6] = ["directives", "latency", "loop", "feedback", "breaker", "slo"];
+const NAMES: [&str; 7] = ["analyze", "directives", "latency", "loop", "feedback", "breaker", "slo"];
 
 /// `homeostat bench`.
 pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
@@ -74,6 +79,13 @@ pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
         let mut figures = Vec::new();
         for name in NAMES.into_iter().filter(|name| wanted(name)) {
             eprintln!("homeostat: bench {name} ...");
+            if name == "analyze" {
+                // First, and without the other services: it measures the memory of this process.
+                let (wish, cache) =
+                    (analyze::Wish { quick: args.quick, peers: args.peers }, compose::data_dir(&global).join("peers"));
+                figures.extend(analyze::group(&dir, &cache, wish, &ctx).await?);
+                continue;
+            }
             if name == "breaker" {
                 // It needs no services.
                 figures.extend(breaker::decision(&ctx)?);
@@ -101,17 +113,18 @@ pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
         output::print(args.output.output, &figures, |figures| {
             let rows = figures.iter().map(|figure| {
                 let met = if figure.met { "met" } else { "NOT MET" };
-                let peers: Vec<_> =
-                    figure.peers.iter().map(|(name, value)| format!("{name} {value:.1}")).collect();
+                let peers = figure.peers.iter().map(|(name, value)| format!("{name} {value:.1}"));
+                let notes = Some(figure.note.clone()).filter(|note| !note.is_empty());
+                let beside: Vec<_> = peers.chain(notes).collect();
                 [
                     figure.name.clone(),
                     format!("{:.2} {}", figure.value, figure.unit),
                     figure.target.to_string(),
                     met.to_owned(),
-                    peers.join(", "),
+                    beside.join(", "),
                 ]
             });
-            table(["FIGURE", "MEASURED", "TARGET", "", "PEERS"], rows)
+            table(["FIGURE", "MEASURED", "TARGET", "", "PEERS, NOTES"], rows)
         })?;
         Ok(if figures.iter().all(|figure| figure.met) { exit::DONE } else { exit::NEGATIVE })
     })

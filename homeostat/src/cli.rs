@@ -22,6 +22,7 @@ pub struct Cli {
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Control plane and logs")]
 pub struct Global {
     /// Data directory of the `homeostat up` to talk to, or to start [default: /var/lib/homeostat as root].
     #[arg(long, global = true, env = "HOMEOSTAT_DATA_DIR")]
@@ -200,6 +201,9 @@ pub enum Command {
     /// Reviews what was learned.
     #[command(subcommand)]
     Thresholds(Thresholds),
+    /// Shows the rhythms that were found: days, weeks and others.
+    #[command(subcommand)]
+    Seasonality(crate::cli_seasonality::Seasonality),
     /// Reviews what was decided.
     #[command(subcommand)]
     Directives(Directives),
@@ -389,8 +393,14 @@ pub struct DemoArgs {
 /// `bench`.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
-    /// Which benches; all when none is named: directives, latency, loop, feedback, breaker.
+    /// Which benches; all when none is named: analyze, directives, latency, loop, feedback, breaker.
     pub names: Vec<String>,
+    /// Make `analyze` small and short, to see that it runs: its figures are not the official ones then.
+    #[arg(long)]
+    pub quick: bool,
+    /// Let `analyze` fetch the Python libraries that it is measured beside from PyPI, once.
+    #[arg(long)]
+    pub peers: bool,
     /// How to print the figures.
     #[command(flatten)]
     pub output: Output,
@@ -546,6 +556,8 @@ mod tests {
             "homeostat pause --reason drill",
             "homeostat slo import FILE",
             "homeostat slo list --output json",
+            "homeostat seasonality list service:shop/ --output yaml",
+            "homeostat seasonality show service:a/b#load",
             "homeostat slo rules FILE",
             "homeostat slo approve staging/catalog-requests --reason stable --for 1h",
             "homeostat slo review staging/catalog-requests --reason held",

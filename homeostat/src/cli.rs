@@ -22,7 +22,6 @@ pub struct Cli {
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Control plane and logs")]
 pub struct Global {
     /// Data directory of the `homeostat up` to talk to, or to start [default: /var/lib/homeostat as root].
     #[arg(long, global = true, env = "HOMEOSTAT_DATA_DIR")]
@@ -201,9 +200,6 @@ pub enum Command {
     /// Reviews what was learned.
     #[command(subcommand)]
     Thresholds(Thresholds),
-    /// Shows the rhythms that were found: days, weeks and others.
-    #[command(subcommand)]
-    Seasonality(crate::cli_seasonality::Seasonality),
     /// Reviews what was decided.
     #[command(subcommand)]
     Directives(Directives),
@@ -556,8 +552,6 @@ mod tests {
             "homeostat pause --reason drill",
             "homeostat slo import FILE",
             "homeostat slo list --output json",
-            "homeostat seasonality list service:shop/ --output yaml",
-            "homeostat seasonality show service:a/b#load",
             "homeostat slo rules FILE",
             "homeostat slo approve staging/catalog-requests --reason stable --for 1h",
             "homeostat slo review staging/catalog-requests --reason held",

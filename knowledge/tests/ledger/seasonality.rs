@@ -75,7 +75,7 @@ async fn the_newest_model_is_in_force_and_the_ones_before_are_its_history() {
     let lab = Lab::start().await;
     let first = lab.found(LOAD, 1);
     let stored = lab.client.record(vec![first.clone()]).await.unwrap();
-    assert_eq!(stored, [first.clone()]);
+    assert_eq!(stored, std::slice::from_ref(&first));
     assert_eq!(lab.client.record(vec![first.clone()]).await.unwrap(), stored, "told again, nothing changes");
     lab.client.record(vec![lab.found(LOAD, 2), lab.found(LOAD, 3)]).await.unwrap();
     assert_eq!(lab.states().await, [(1, Superseded), (2, Superseded), (3, Active)]);

@@ -38,6 +38,9 @@ const SHARE_MIN: f64 = 0.02;
 /// Probability of believing in such a multiple where there is none. Noise does not come this far.
 const MULTIPLE_CHANCE: f64 = 0.05;
 
+/// Searches for which what was prepared is kept: about 10 lengths of 20 KB each make 13 MB at most.
+const FINDS_KEPT: u32 = 64;
+
 /// What the finder is told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FinderSettings {
@@ -80,6 +83,7 @@ pub fn find(values: &[f64], settings: &FinderSettings) -> Vec<Period> {
 #[derive(Default)]
 pub struct Finder {
     spectra: Spectra,
+    finds: u32,
 }
 
 impl std::fmt::Debug for Finder {
@@ -91,7 +95,12 @@ impl std::fmt::Debug for Finder {
 impl Finder {
     /// Periods in `values`, strongest first. NaN is a gap. Noise has none, whatever its colour.
     pub fn find(&mut self, values: &[f64], settings: &FinderSettings) -> Vec<Period> {
-        let Some(values) = prepared(values) else { return Vec::new() };
+        // What is prepared for one length is kept for all that follow, and lengths differ: begin anew now and then.
+        self.finds = self.finds.wrapping_add(1);
+        if self.finds.is_multiple_of(FINDS_KEPT) {
+            self.spectra = Spectra::default();
+        }
+        let Some(Prepared { values, .. }) = prepared(values) else { return Vec::new() };
         let mut search = Search::new(&values, settings, &mut self.spectra);
         while search.found.len() < settings.most {
             let Some(period) = search.next() else { break };
@@ -294,8 +303,17 @@ fn settled(mut candidates: Vec<Candidate>, length: usize) -> Vec<Candidate> {
     settled
 }
 
-/// Fills gaps with straight lines, removes the straight line through all, cuts outliers. `None` if there is nothing to find.
-fn prepared(values: &[f64]) -> Option<Vec<f64>> {
+/// Values as the search wants them: without gaps, without the straight line through all, without outliers, on a scale of their own.
+pub(super) struct Prepared {
+    pub values: Vec<f64>,
+    /// Values before the first of these.
+    pub skipped: usize,
+    /// What they were divided by: neither 1e-300 nor 1e300 leaves the range of numbers.
+    pub spread: f64,
+}
+
+/// `None` if there is nothing to find.
+pub(super) fn prepared(values: &[f64]) -> Option<Prepared> {
     let first = values.iter().position(|v| v.is_finite())?;
     let last = values.iter().rposition(|v| v.is_finite())?;
     let mut filled: Vec<f64> = values[first..=last].to_vec();
@@ -319,10 +337,9 @@ fn prepared(values: &[f64]) -> Option<Vec<f64>> {
     if !(spread.is_finite() && spread > 0.0) {
         return None;
     }
-    // On a scale of its own, so that neither 1e-300 nor 1e300 leaves the range of numbers.
     filled.iter_mut().for_each(|v| *v = (v.clamp(low, high) - low) / spread);
     remove_line(&mut filled);
-    (squares(&filled) > 1e-18).then_some(filled)
+    (squares(&filled) > 1e-18).then_some(Prepared { values: filled, skipped: first, spread })
 }
 
 fn remove_line(values: &mut [f64]) {

@@ -49,6 +49,16 @@ pub(super) fn without(values: &[f64], period: f64, cycle: &[f64]) -> Vec<f64> {
     values.iter().enumerate().map(|(i, v)| v - cycle[phase(i, period, cycle.len())]).collect()
 }
 
+/// What is left of each value when the mean of the other cycles is taken from it.
+pub(super) fn left(values: &[f64], period: f64) -> Vec<f64> {
+    let (sums, counts) = sums(values, period);
+    let left = |(i, value): (usize, &f64)| {
+        let cell = phase(i, period, sums.len());
+        if counts[cell] > 1.5 { value - (sums[cell] - value) / (counts[cell] - 1.0) } else { *value }
+    };
+    values.iter().enumerate().map(left).collect()
+}
+
 /// Share of the variance that the mean of the other cycles tells about each; negative on noise.
 pub(super) fn told(values: &[f64], period: f64) -> f64 {
     let (sums, counts) = sums(values, period);

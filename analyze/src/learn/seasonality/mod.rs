@@ -4,17 +4,24 @@
 mod decomposition;
 mod finder;
 mod fold;
+mod keeper;
+#[cfg(test)]
+mod keeper_tests;
+mod known;
+mod look;
 mod moment;
 mod nested;
 mod profile;
 mod quantised;
 mod ring;
+mod shape;
 mod spectrum;
 #[cfg(test)]
 mod tests;
 
 pub use decomposition::{Decomposition, Parts};
 pub use finder::{Finder, FinderSettings, Period, find};
+pub use keeper::{Keeper, KeeperSettings};
 pub use moment::{Calendar, Moment};
 pub use profile::{Profile, ProfileSettings};
 pub use ring::Ring;

@@ -173,7 +173,9 @@ mod tests {
 
     fn has_week(values: &[f64], day: usize) -> bool {
         let week = 7.0 * day as f64;
-        find(values, &FinderSettings::default()).iter().any(|period| (period.samples / week - 1.0).abs() < 0.01)
+        find(values, &FinderSettings::default())
+            .iter()
+            .any(|period| (period.samples / week - 1.0).abs() < 0.01)
     }
 
     /// A strong day, days that are each a little different as they like (`alike`: how much one is as the one before), and

@@ -89,6 +89,13 @@ impl Ring {
         Duration::from_secs_f64(self.cell_s.0)
     }
 
+    /// When the first of [`Self::values`] begins, in seconds since the epoch; `None` while there are none.
+    #[must_use]
+    pub fn starts_s(&self) -> Option<f64> {
+        let count = self.used.checked_sub(1).filter(|count| *count > 0)?;
+        Some((self.newest - count as i64) as f64 * self.cell_s.0)
+    }
+
     /// Memory that it takes, besides itself.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -200,6 +200,9 @@ pub enum Command {
     /// Reviews what was learned.
     #[command(subcommand)]
     Thresholds(Thresholds),
+    /// Shows the rhythms that were found: days, weeks and others.
+    #[command(subcommand)]
+    Seasonality(crate::cli_seasonality::Seasonality),
     /// Reviews what was decided.
     #[command(subcommand)]
     Directives(Directives),
@@ -552,6 +555,8 @@ mod tests {
             "homeostat pause --reason drill",
             "homeostat slo import FILE",
             "homeostat slo list --output json",
+            "homeostat seasonality list service:shop/ --output yaml",
+            "homeostat seasonality show service:a/b#load",
             "homeostat slo rules FILE",
             "homeostat slo approve staging/catalog-requests --reason stable --for 1h",
             "homeostat slo review staging/catalog-requests --reason held",

@@ -10,6 +10,7 @@ pub mod offline;
 pub mod pause;
 pub mod readiness;
 pub mod score;
+pub mod seasonality;
 pub mod services;
 pub mod slo;
 pub mod slo_history;
@@ -56,6 +57,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Delete { kind, name } => ask(&global, |clients| declare::delete(clients, kind, name)),
         Command::Status(output) => ask(&global, |clients| status::status(clients, output.output)),
         Command::Thresholds(command) => ask(&global, |clients| thresholds::run(clients, command)),
+        Command::Seasonality(command) => ask(&global, |clients| seasonality::run(clients, command)),
         Command::Directives(command) => ask(&global, |clients| directives::run(clients, command)),
         Command::Actuators(Actuators::List(output)) => {
             ask(&global, |clients| status::actuators(clients, output.output))

@@ -98,10 +98,7 @@ pub fn plan(input: &PlanInput<'_>, now: Timestamp, ids: &mut IdGenerator) -> Vec
     for wish in wishes {
         let place = (wish.candidate.resource.clone(), wish.candidate.action.kind());
         // Of several policies that want the same, the first speaks.
-        if !decided.contains_key(&place) {
-            let decision = decide(wish, &scene, ids);
-            decided.insert(place, decision);
-        }
+        decided.entry(place).or_insert_with(|| decide(wish, &scene, ids));
     }
     decided.into_values().collect()
 }

@@ -15,7 +15,7 @@ use super::exhaustion;
 use super::indicator::Tick;
 use super::objective::{Budgeting, ObjectiveSpec};
 use super::observed;
-use super::policy::{Effect, Event, Standing};
+use super::policy::{Effect, Event, Policy, Standing};
 use super::slices::Slicer;
 use crate::snapshot::codec::{Damaged, Reader, Writer};
 
@@ -67,6 +67,8 @@ pub struct Live {
     told_upto: Option<Timestamp>,
     /// Numbers of coarse buckets in which something was not counted.
     incomplete: BTreeSet<i64>,
+    /// It had a policy before: what that had begun is to end.
+    withdrawn: bool,
 }
 
 fn slicer(spec: &ObjectiveSpec) -> Option<Slicer> {
@@ -101,6 +103,7 @@ impl Live {
             last_at: None,
             told_upto: None,
             incomplete: BTreeSet::new(),
+            withdrawn: false,
         }
     }
 
@@ -124,7 +127,8 @@ impl Live {
             return self;
         }
         let same = self.spec.indicator == spec.indicator && self.spec.budgeting == spec.budgeting;
-        let fresh = Self::new(spec, self.about.clone(), self.interval);
+        let withdrawn = spec.policy.is_none() && (self.withdrawn || self.spec.policy.is_some());
+        let fresh = Self { withdrawn, ..Self::new(spec, self.about.clone(), self.interval) };
         let standing = Standing { approvals: Default::default(), ..self.standing };
         // Steps are told by their places: other steps are another policy, and what the old one had begun ends with it.
         let policy = |spec: &ObjectiveSpec| spec.policy.as_ref().map(|policy| policy.steps.clone());
@@ -237,7 +241,7 @@ impl Live {
     /// Whether approvals or a review are waited for.
     #[must_use]
     pub fn waits_for_people(&self) -> bool {
-        let asks = |policy: &super::policy::Policy| policy.reset.approvals > 0 || policy.reset.review;
+        let asks = |policy: &Policy| policy.reset.approvals > 0 || policy.reset.review;
         !self.standing.engaged.is_empty() && self.spec.policy.as_ref().is_some_and(asks)
     }
 
@@ -302,8 +306,13 @@ impl Live {
     /// Where its policy stands; `None`: it has none.
     #[must_use]
     pub fn policy_state(&self) -> Option<BudgetPolicyState> {
-        let (policy, now) = (self.spec.policy.as_ref()?, self.last_at?);
-        Some(self.standing.shown(policy, &self.spec.id, self.consumed(), now))
+        let (id, now) = (&self.spec.id, self.last_at?);
+        match &self.spec.policy {
+            Some(policy) => Some(self.standing.shown(policy, id, self.consumed(), now)),
+            // Nothing is wanted any more, and nothing refused.
+            None if self.withdrawn => Some(Standing::default().shown(&Policy::nothing(), id, Some(0.0), now)),
+            None => None,
+        }
     }
 
     /// Everything that there is to see of it.
@@ -395,6 +404,7 @@ impl Live {
         let saved = [reader.text()?.to_owned(), reader.text()?.to_owned()];
         let mut live = Self::new(spec, about, reader.get()?);
         let same = live.marks();
+        live.withdrawn = live.spec.policy.is_none() && saved[1] != same[1];
         if same[0] != saved[0] {
             return Ok(live);
         }

@@ -68,6 +68,12 @@ fn risk_below_default() -> f64 {
 }
 
 impl Policy {
+    /// Wants and refuses nothing.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { steps: Vec::new(), reset: Reset::default(), refuse_risk_below: 0.0, autonomy: None }
+    }
+
     /// Checks the numbers.
     ///
     /// # Errors

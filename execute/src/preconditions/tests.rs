@@ -109,3 +109,26 @@ fn reduction_needs_whole_and_fresh_data_even_if_it_does_not_say_so() {
         refused(with(Quality::Good, 31_000), "30.1 s old");
     }
 }
+
+#[test]
+fn too_little_error_budget_refuses_what_takes_away_and_nothing_else() {
+    let low = |left| proto::model::BudgetPolicyState {
+        objective: "shop/orders".to_owned(),
+        consumed_ratio: Some(1.0 - left),
+        remaining_ratio: Some(left),
+        refuse_risk_below: 0.2,
+        measures: Vec::new(),
+        known: true,
+        waiting_for: Vec::new(),
+        autonomy: None,
+    };
+    let (inward, outward) = (scale(5, 3), scale(3, 5));
+    let undo = Directive { undo_of: Some(id(9)), ..inward.clone() };
+    let short = Assessment { budget_policies: vec![low(0.1)], ..seen(0, Quality::Good) };
+    let enough = Assessment { budget_policies: vec![low(0.3)], ..seen(0, Quality::Good) };
+    let with = |directive, seen| check(&Checked { assessment: Some(seen), ..good(directive) }, at(1));
+    refused(with(&inward, &short), "shop/orders has 10.0 % of its error budget left");
+    assert_eq!(with(&inward, &enough), Verdict::Deliver);
+    assert_eq!(with(&outward, &short), Verdict::Deliver);
+    assert_eq!(with(&undo, &short), Verdict::Deliver, "taking something back is no new risk");
+}

@@ -224,3 +224,17 @@ fn without_promises_only_an_undo_is_verified() {
     let judgement = Verification::new(undo, start()).tick(start()).unwrap();
     assert_eq!(judgement.result, OutcomeResult::Verified);
 }
+
+#[test]
+fn what_no_signal_tells_is_verified_by_its_actuators_word() {
+    let freeze =
+        |until| proto::model::Action::Freeze { scope: proto::model::FreezeScope::Deployments, until };
+    let directive = Directive {
+        action: freeze(Some(at(60_000))),
+        undo: freeze(None),
+        expected: Vec::new(),
+        ..scale(3, 5)
+    };
+    let verification = Verification::new(Arc::new(directive), at(0));
+    assert_eq!(verification.tick(at(0)).unwrap().result, OutcomeResult::Verified);
+}

@@ -34,6 +34,17 @@ async fn old_rows_are_deleted_and_counted_and_the_rest_stays() {
         .await
         .unwrap();
 
+    for (day, objective) in [("2020-01-01", "shop/old"), (now.as_str(), "shop/new")] {
+        let span = format!(
+            "insert into budget_span values ('{objective}', '{day}', 3600000, 1, 10, 1, 3600000, false, now())"
+        );
+        let event = format!(
+            "insert into objective_event values (gen_random_uuid(), '{objective}', '{day}', 'reset', '', '')"
+        );
+        for row in [span, event] {
+            sqlx::query(sqlx::AssertSqlSafe(row)).execute(&mut lab.sql().await).await.unwrap();
+        }
+    }
     let keep = Retention { changes: 1_000, changes_age: Duration::ZERO, ..Retention::default() };
     let ctx = Context::system();
     let pruned = knowledge::Config { retention: keep, ..config(&lab.database) };
@@ -43,8 +54,10 @@ async fn old_rows_are_deleted_and_counted_and_the_rest_stays() {
             lab.number("select count(*) from change").await,
             lab.number("select count(*) from feedback").await,
             lab.number("select count(*) from transition").await,
+            lab.number("select count(*) from budget_span").await,
+            lab.number("select count(*) from objective_event").await,
         ];
-        (left == [1_000, 1, 400]).then_some(())
+        (left == [1_000, 1, 400, 1, 1]).then_some(())
     })
     .await;
     assert_eq!(lab.number("select min(revision) from change").await, 101, "from the old end, without a gap");

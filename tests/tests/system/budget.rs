@@ -3,7 +3,7 @@
 
 use super::staging;
 use actuators::{Actuator, ApplyOutcome, Runner};
-use chassis::{Context, testing::eventually};
+use chassis::{Context, OnFailure, testing::eventually};
 use proto::model::{
     Action, ActuatorSpec, AutonomyLevel, Directive, DirectiveKind, DirectiveState, Generation, Observation,
     Preconditions, Rationale, ResourceId, ResourceKind, ResourcePattern,
@@ -96,7 +96,7 @@ fn gate(plane: &Plane, ctx: &Context) -> Arc<Mutex<bool>> {
     let actuator = Gate { shut: shut.clone(), generation: Mutex::default() };
     let channel = plane.clients.channel(&plane.clients.endpoints.execute).unwrap();
     let runner = Runner::new(channel, Arc::new(actuator), ctx.clone());
-    tokio::spawn(runner.run());
+    ctx.tasks.spawn("deploy-gate", OnFailure::Log, async move { Ok(runner.run().await?) });
     shut
 }
 

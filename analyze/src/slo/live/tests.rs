@@ -265,3 +265,19 @@ fn what_was_recorded_stands_in_for_what_was_not_saved() {
     (31..=40).for_each(|second| _ = live.observe(&requests(second, 0.0)));
     assert!((live.consumed().unwrap() - 300.0 / (0.1 * 6_000.0)).abs() < 0.02, "{:?}", live.consumed());
 }
+
+#[test]
+fn a_policy_that_was_taken_off_wants_nothing_and_says_so() {
+    let mut live = live(&rolling());
+    (1..=6).for_each(|second| _ = live.observe(&requests(second, 1.0)));
+    assert_eq!(live.policy_state().unwrap().measures.len(), 1);
+    let mut writer = Writer::default();
+    live.save(&mut writer);
+    let without = spec(&slo(&[], MINUTE, "Occurrences", RATIO));
+    let bytes = writer.into_bytes();
+    let loaded = Live::load(without.clone(), service(), &mut Reader::new(&bytes)).unwrap();
+    for live in [live.followed(without), loaded] {
+        let state = live.policy_state().unwrap();
+        assert!(state.measures.is_empty() && state.known && state.refusal().is_none());
+    }
+}

@@ -5,6 +5,7 @@ mod ahead;
 mod declare;
 mod resource;
 mod review;
+mod seasons;
 mod signal;
 mod slots;
 
@@ -19,6 +20,7 @@ use proto::model::{
 };
 
 pub use declare::Promise;
+pub use seasons::Sought;
 pub use slots::SlotRef;
 
 pub(crate) use resource::Resource;
@@ -143,6 +145,8 @@ pub struct Shard {
     eviction_at: Option<Timestamp>,
     /// Versions of signals that were not heard of yet.
     early: BTreeMap<String, Vec<Threshold>>,
+    /// The signal that was asked last whether it is time to look for seasons.
+    asked: u32,
 }
 
 impl Shard {
@@ -159,6 +163,7 @@ impl Shard {
             changed: BTreeSet::new(),
             eviction_at: None,
             early: BTreeMap::new(),
+            asked: 0,
         }
     }
 

@@ -8,6 +8,7 @@ mod imported;
 pub mod objectives;
 mod recorder;
 mod saver;
+mod seasons;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use chassis::grpc::{BindError, ChannelError, ServeError, channel};
 use chassis::{Backoff, Context, GrpcServer, Health, Invalid, OnFailure, Validate};
-use proto::client::{Knowledge, MESSAGE_LIMIT_BYTES};
+use proto::client::{Knowledge, MESSAGE_LIMIT_BYTES, Seasonalities};
 use proto::wire::analyze_server::AnalyzeServer;
 use proto::wire::objectives_client::ObjectivesClient;
 use tokio::sync::watch;
@@ -90,8 +91,9 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
 
     let restored = watch::Sender::new(false);
     spawn_recorder(&ctx, &core, &knowledge, restored.subscribe());
-    let objectives = ObjectivesClient::new(to_knowledge);
+    let objectives = ObjectivesClient::new(to_knowledge.clone());
     spawn_budgets(&ctx, &core, objectives.clone());
+    spawn_seasons(&ctx, &core, Seasonalities::new(to_knowledge), restored.subscribe());
     imported::spawn(&ctx, core.clone(), knowledge.clone(), objectives);
     saver::spawn(&ctx, core.clone(), knowledge.clone(), config.snapshot_interval, restored.subscribe());
     spawn_follow(&ctx, &core, knowledge, restored);
@@ -129,6 +131,19 @@ fn spawn_budgets(ctx: &Context, core: &Arc<Core>, client: ObjectivesClient<Chann
     });
 }
 
+/// What Knowledge holds goes before what was found here.
+fn spawn_seasons(ctx: &Context, core: &Arc<Core>, client: Seasonalities, restored: watch::Receiver<bool>) {
+    let core = core.clone();
+    ctx.tasks.spawn_loop("analyze-seasons", RECONNECT, move || {
+        let (core, client, mut restored) = (core.clone(), client.clone(), restored.clone());
+        async move {
+            restored.wait_for(|restored| *restored).await?;
+            seasons::read(&core, &client).await?;
+            Ok(core.seasons.run(&client, |stored| core.season(stored, true)).await?)
+        }
+    });
+}
+
 fn spawn_expiry(ctx: &Context, core: Arc<Core>) {
     let stopper = ctx.stopper.clone();
     ctx.tasks.spawn("analyze-expiry", OnFailure::StopProcess, async move {
@@ -137,7 +152,10 @@ fn spawn_expiry(ctx: &Context, core: Arc<Core>) {
         loop {
             tokio::select! {
                 () = stopper.stopped() => return Ok(()),
-                _ = interval.tick() => core.expire(),
+                _ = interval.tick() => {
+                    core.expire();
+                    core.seek();
+                }
             }
         }
     });

@@ -13,7 +13,7 @@ use codec::{Reader, Writer};
 pub use codec::Damaged;
 
 /// The format of the bodies written here.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 /// Bytes of a signal in memory without its names: all that a sample touches.
 pub const SIGNAL_BYTES: usize = size_of::<Signal>();
 /// Signals and resources of one body, at most: a body that claims more is damaged.

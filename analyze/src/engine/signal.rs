@@ -11,6 +11,7 @@ use proto::model::{
 use super::Refusal;
 use crate::detect::residual::{Learned, Proposal};
 use crate::detect::{Engine, Evidence, Reading, SeriesSettings, Verdict};
+use crate::learn::seasonality::Keeper;
 use crate::learn::{Lesson, Settings};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 use crate::symptom::rules::{Judged, is_adverse};
@@ -20,6 +21,11 @@ const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(30);
 
 /// Larger numbers measure nothing, and their squares would overflow.
 const VALUE_MAX: f64 = 1e150;
+
+/// Tells signals of one resource apart, the same in every life of the process.
+fn seed(name: &str) -> u64 {
+    name.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)))
+}
 
 /// One signal of a shard.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +37,8 @@ pub(crate) struct Signal {
     /// Place of its resource.
     pub(crate) resource: u32,
     pub(crate) engine: Engine,
+    /// Only of what is declared: it takes 4 KiB.
+    pub(crate) seasons: Option<Box<Keeper>>,
     pub(crate) last_at: Option<Timestamp>,
     crossings: u8,
     now: Now,
@@ -55,7 +63,18 @@ impl Signal {
         let SignalDescriptor { signal, kind, unit, declared, handle: _ } = descriptor;
         let engine = Engine::new(SeriesSettings { false_alarm_budget: settings.false_alarm_budget });
         let unit = unit.into_boxed_str();
-        Self { id: signal, kind, unit, declared, resource, engine, last_at: None, crossings: 0, now: UNKNOWN }
+        Self {
+            id: signal,
+            kind,
+            unit,
+            declared,
+            resource,
+            engine,
+            seasons: None,
+            last_at: None,
+            crossings: 0,
+            now: UNKNOWN,
+        }
     }
 
     /// Judges a sample, and learns from it.
@@ -76,6 +95,7 @@ impl Signal {
             self.now = UNKNOWN;
             return Ok(None);
         };
+        self.keep_seasons(at, value, quality, interval);
         let verdict = self.engine.observe(at, Reading { value, quality, kind: self.kind });
         let crossed = self.crossed(value, &verdict).is_some_and(|above| is_adverse(self.id.name(), above));
         self.crossings = (self.crossings << 1) | u8::from(crossed);
@@ -90,6 +110,16 @@ impl Signal {
         }
         let judged = self.engine.thresholds.state() == ThresholdState::Active;
         verdict.astray(value).filter(|_| judged)
+    }
+
+    fn keep_seasons(&mut self, at: Timestamp, value: f64, quality: Quality, interval: Duration) {
+        if !self.declared {
+            self.seasons = None;
+        } else if quality == Quality::Good {
+            let keeper =
+                self.seasons.get_or_insert_with(|| Box::new(Keeper::new(interval, seed(self.id.name()))));
+            keeper.observe(at, value);
+        }
     }
 
     fn check_time(&self, at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
@@ -185,8 +215,14 @@ impl Signal {
 impl Signal {
     /// Writes it, without the place of its resource, which a restart may change.
     pub(crate) fn save(&self, writer: &mut Writer) {
-        let Self { id, kind, unit, declared, resource: _, engine, last_at, crossings, now } = self;
-        writer.text(&id.to_string()).text(kind.as_str()).text(unit).put(declared).put(engine).put(last_at);
+        let Self { id, kind, unit, declared, resource: _, engine, .. } = self;
+        let Self { seasons, last_at, crossings, now, .. } = self;
+        writer.text(&id.to_string()).text(kind.as_str()).text(unit).put(declared).put(engine);
+        writer.put(&seasons.is_some());
+        if let Some(keeper) = seasons {
+            writer.put(&**keeper);
+        }
+        writer.put(last_at);
         writer.put(crossings).put(&now.value).text(now.quality.as_str()).put(&now.evidence);
     }
 
@@ -198,6 +234,7 @@ impl Signal {
             declared: reader.get()?,
             resource: 0,
             engine: reader.get()?,
+            seasons: if reader.get()? { Some(Box::new(reader.get()?)) } else { None },
             last_at: reader.get()?,
             crossings: reader.get()?,
             now: Now { value: reader.get()?, quality: reader.parse()?, evidence: reader.get()? },

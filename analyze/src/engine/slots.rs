@@ -93,7 +93,8 @@ impl<T> Slots<T> {
         self.places() - self.free.len()
     }
 
-    fn places(&self) -> usize {
+    /// Places in use or free again.
+    pub(super) fn places(&self) -> usize {
         self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 

@@ -18,6 +18,7 @@ pub(crate) struct Plant {
     handles: BTreeMap<String, u32>,
     pub(crate) second: i64,
     gap: Option<DataGap>,
+    pub(crate) interval: Duration,
 }
 
 impl Plant {
@@ -32,6 +33,7 @@ impl Plant {
             handles: BTreeMap::new(),
             second: START,
             gap: None,
+            interval: SECOND,
         }
     }
 
@@ -65,7 +67,7 @@ impl Plant {
         }
         let gaps = self.gap.iter().cloned().collect();
         let (sequence, shard, sender) = (1, self.resource.shard(), "test".to_owned());
-        SampleBatch { sequence, shard, sender, descriptors, samples, interval: SECOND, gaps }
+        SampleBatch { sequence, shard, sender, descriptors, samples, interval: self.interval, gaps }
     }
 
     pub(crate) fn send(&mut self, batch: SampleBatch) -> Judged {

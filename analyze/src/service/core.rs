@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chassis::{Context, IdGenerator, SharedClock};
 use jiff::Timestamp;
 use proto::model::{
-    LearnedSignal, ResourceId, SHARDS, SampleBatch, Shard as ShardNumber, Threshold, TrackedObjective,
+    LearnedSignal, ResourceId, SHARDS, SampleBatch, SeasonalityModel, Shard as ShardNumber, Threshold,
+    TrackedObjective,
 };
 use proto::wire::Snapshot;
 
@@ -14,7 +15,9 @@ use super::board::Board;
 use super::budgets::Budgets;
 use super::objectives::Book;
 use super::recorder::Recorder;
+use super::seasons::Seasons;
 use crate::engine::{Dictionary, Judged, Promise, Shard};
+use crate::learn::seasonality::{Finder, KeeperSettings};
 use crate::learn::{Priors, Settings};
 use crate::metrics::Metrics;
 use crate::slo::policy::Event;
@@ -33,6 +36,9 @@ pub struct Core {
     pub(super) budgets: Budgets,
     /// Our own telemetry.
     pub metrics: Metrics,
+    /// Where models of seasons wait for Knowledge.
+    pub(super) seasons: Seasons,
+    finder: Mutex<Finder>,
     priors: Mutex<Priors>,
     standing: Mutex<Standing>,
     /// Imported objectives.
@@ -70,6 +76,8 @@ impl Core {
             recorder: Recorder::new(metrics.clone()),
             budgets: Budgets::default(),
             metrics,
+            seasons: Seasons::default(),
+            finder: Mutex::new(Finder::default()),
             priors: Mutex::default(),
             standing: Mutex::default(),
             book: Mutex::default(),
@@ -128,6 +136,24 @@ impl Core {
         }
         self.metrics.signals.set(i64::try_from(signals).unwrap_or(i64::MAX));
         self.metrics.open_symptoms.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Lets one signal look for its seasons. A search holds its shard for milliseconds, so there is never more than one.
+    pub(super) fn seek(&self) {
+        let now = self.clock.now();
+        let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = KeeperSettings::default();
+        let found = self
+            .numbers()
+            .find_map(|number| self.with(number, |owned| owned.shard.seek(now, &settings, &mut finder)));
+        if let Some(model) = found.and_then(|sought| sought.model) {
+            self.seasons.push(model);
+        }
+    }
+
+    /// Follows what Knowledge says of a signal's seasons.
+    pub(super) fn season(&self, stored: &SeasonalityModel, is_answer: bool) {
+        self.with(stored.signal.resource.shard(), |owned| owned.shard.season(stored, is_answer));
     }
 
     /// One page of signals, in the order of their text forms; one more than asked tells that there are more.

@@ -162,6 +162,9 @@ fn a_signal_takes_less_than_two_kibibytes_hot_and_little_more_than_two_saved() {
     let (signals, _) = original.block(0);
     for signal in signals {
         let mut writer = Writer::default();
+        // The keeper of its seasons is for declared signals only.
+        let mut signal = signal.clone();
+        signal.seasons = None;
         signal.save(&mut writer);
         let bytes = writer.into_bytes().len();
         assert!(bytes < 2_200, "{bytes} bytes saved");

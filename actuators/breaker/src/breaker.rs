@@ -442,7 +442,8 @@ impl Breaker {
         self.suspect_since.store(since, Ordering::Relaxed);
         self.look_at.store(nanos(core.next_look()), Ordering::Relaxed);
         let mask = match core.rate() {
-            rate if rate < 100.0 => 0,
+            // Every call counts until a quantile is known.
+            rate if rate < 100.0 || core.learned_slow_limit().is_none() => 0,
             rate if rate < 10_000.0 => 7,
             _ => 63,
         };

@@ -17,9 +17,15 @@ const SHARP: f64 = 0.995;
 /// How far below and above the boundary of an outage, in log odds, its two hypotheses stand: 75 % and 97 % around 90 %.
 const BOUNDARY_LOW: f64 = 1.1;
 const BOUNDARY_HIGH: f64 = 1.25;
-/// Share of the threshold by which an outage must also beat the worst degradation: with three of four calls failing, five in
-/// a row are not rare, but from a healthy baseline they are. It takes five at low rates, where calls are dear, and six at high.
+/// Share of the threshold by which an outage must also beat the worst degradation, and the least of it: with half or three of four
+/// calls failing, five in a row are not rare. It takes six from a healthy baseline, at the default boundary.
 const BEATS_DEGRADED: f64 = 0.075;
+const BEATS_DEGRADED_LEAST: f64 = 1.3;
+/// Where failures came mixed with successes right before a run of them, the run is rather the worst of a degradation: this share of
+/// the evidence for one, beyond what a single failure gives, is asked of the outage on top.
+const MIXED_BEFORE: f64 = 0.5;
+/// The lane of the degradation that is mistaken for an outage most easily: half of all calls fail.
+const HALF: usize = 2;
 /// Openings are budgeted as if there were so many times the calls: a baseline that is learned is not exact.
 const MARGIN: f64 = 2.0;
 /// Score, as a share of the threshold, from which calls are suspect and not yet learned from.
@@ -152,6 +158,8 @@ pub(crate) struct Judge {
     /// Calls since the outage lane was last zero: not part of the level, or an outage would hide itself.
     fresh: (f64, f64),
     run: u32,
+    /// Evidence that half of all calls fail, when the run began.
+    mixed: f64,
     /// Calls that will be learned from if they do not turn out to be the beginning of something.
     pending: Batch,
 }
@@ -171,6 +179,7 @@ impl Judge {
             suspect_since: None,
             fresh: (0.0, 0.0),
             run: 0,
+            mixed: 0.0,
             pending: Batch::default(),
         };
         judge.restep();
@@ -236,7 +245,7 @@ impl Judge {
         self.lanes.iter_mut().for_each(Lane::clear);
         (self.level, self.onset, self.suspect_since) = (None, false, None);
         self.fresh = (0.0, 0.0);
-        self.run = 0;
+        (self.run, self.mixed) = (0, 0.0);
         self.pending = Batch::default();
         self.restep();
     }
@@ -305,6 +314,9 @@ impl Judge {
             self.pending.after_failure += 1.0;
             self.pending.failed_again += 1.0;
         }
+        if !again {
+            self.mixed = self.lanes[HALF].score;
+        }
         self.run = self.run.saturating_add(1);
         self.fresh.0 += 1.0;
         self.fresh.1 += 1.0;
@@ -344,7 +356,21 @@ impl Judge {
     /// Beyond doubt against the baseline, and too many failures even for the worst degradation.
     fn is_outage(&self, lane: &Lane) -> bool {
         lane.score + self.others >= self.threshold
-            && self.against_degraded(lane.calls, lane.failures) >= BEATS_DEGRADED * self.threshold
+            && self.against_degraded(lane.calls, lane.failures)
+                >= (BEATS_DEGRADED * self.threshold).max(BEATS_DEGRADED_LEAST) + self.mixed_before()
+    }
+
+    /// One failure before the run may be chance, and where failures cluster so may several; of a degradation that was told the
+    /// lanes know already.
+    fn mixed_before(&self) -> f64 {
+        if self.level.is_some() && !self.onset {
+            return 0.0;
+        }
+        let single = self.lanes[HALF].step.fails;
+        let unclustered = (1.0 - 2.0 * self.normal.stay).max(0.0);
+        // From 3 % on two failures close to one another are usual, and would put off many an outage.
+        let unusual = ((0.03 - self.normal.ratio) / 0.02).clamp(0.0, 1.0);
+        MIXED_BEFORE * (self.mixed - single).max(0.0) * unclustered * unusual
     }
 
     fn against_degraded(&self, calls: f64, failures: f64) -> f64 {

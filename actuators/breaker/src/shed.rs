@@ -248,6 +248,11 @@ impl Shedder {
             self.stage = Stage::Trial(trial);
             return Some(ShedEvent::TrialBegan);
         }
+        if matches!(self.stage, Stage::Trial(_)) && scene.degraded && scene.overload {
+            // Its word came after the trial began: nothing is left to be found out.
+            self.begin_shedding(scene.now, 1.0);
+            return Some(ShedEvent::Helps);
+        }
         self.judge(scene)
     }
 
@@ -383,6 +388,25 @@ mod tests {
             right_overload += u32::from(late >= 0.2);
         }
         assert!(right_regardless >= 95 && right_overload >= 95, "{right_regardless} {right_overload}");
+    }
+
+    #[test]
+    fn a_callee_that_says_that_it_is_overloaded_ends_the_trial() {
+        let mut shedder = Shedder::new(1);
+        let mut scene = Scene {
+            now: Duration::from_secs(1),
+            median: Duration::from_millis(50),
+            rate: 200.0,
+            baseline: 0.01,
+            degraded: true,
+            overload: false,
+        };
+        assert_eq!(shedder.tick(&scene), Some(ShedEvent::TrialBegan));
+        scene.now += Duration::from_millis(100);
+        assert_eq!(shedder.tick(&scene), None);
+        scene.overload = true;
+        assert_eq!(shedder.tick(&scene), Some(ShedEvent::Helps));
+        assert!(shedder.admitted_share() < 1.0);
     }
 
     #[test]

@@ -11,4 +11,6 @@ pub use queueing::{CausalityRun, FleetRun, OverloadRun, causality, fleet, overlo
 pub use rules::{Rule, Token, by_name, names};
 pub use scenarios::{PhaseCount, Scenario, ScenarioRun, run, scenarios};
 pub use traffic::{Errors, Fate};
-pub use trips::{Drill, FalseOpenings, Until, drill, false_openings, poisoning, seasonal_detection, wilson};
+pub use trips::{
+    Drill, FalseOpenings, Until, drill, false_openings, openings, poisoning, poisson, seasonal_detection, wilson,
+};

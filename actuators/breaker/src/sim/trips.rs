@@ -127,6 +127,34 @@ pub fn false_openings(
     FalseOpenings { days, openings: count.0, degradations: count.1 }
 }
 
+/// How often a policy opens over many days of normal traffic at a constant baseline, after a day of warming; `None` if there is no
+/// such policy.
+pub fn openings(name: &str, rate: f64, baseline: f64, errors: Errors, days: f64, seed: u64) -> Option<u64> {
+    let mut rule = by_name(name, seed)?;
+    let mut failing = Failing::new(errors, seed ^ 0xfa15e);
+    let calls = |days: f64| (days * DAY * rate) as u64;
+    let (warm, all) = (calls(1.0), calls(1.0 + days));
+    let mut before = 0;
+    for number in 0..all {
+        let now = Duration::from_secs_f64(number as f64 / rate);
+        let failed = failing.next(baseline);
+        if let Some(token) = rule.admit(now) {
+            rule.end(now, token, failed, LATENCY);
+        }
+        if number == warm {
+            before = rule.openings();
+        }
+    }
+    Some(rule.openings() - before)
+}
+
+/// The 95 % interval of a count of rare events, by the square root that makes its variance constant.
+pub fn poisson(events: u64) -> (f64, f64) {
+    let events = events as f64;
+    let half = 1.96 / 2.0;
+    ((events.sqrt() - half).max(0.0).powi(2), ((events + 1.0).sqrt() + half).powi(2))
+}
+
 /// Seconds until ours tells a regression to 5 % in the trough of a baseline between 0.5 and 5 %, after 14 days of learning.
 pub fn seasonal_detection(rate: f64, seed: u64) -> Option<f64> {
     let breaker = ours(seed);

@@ -109,6 +109,7 @@ fn sheds_where_load_is_the_cause_and_not_where_it_is_not() {
 
 #[test]
 fn a_fleet_probes_with_few_and_comes_back_soon() {
-    let run = fleet(300, true, 1);
+    // As many as the criterion names: of few, one second's share that is rejected is mostly chance.
+    let run = fleet(1_000, true, 1);
     assert!(run.probes_at_once <= 10 && run.admitted_after <= 10.0, "{run:?}");
 }

@@ -70,6 +70,11 @@ impl Dir {
         self.0.join("faults.json")
     }
 
+    /// What the replicas of an edge's caller have learned to be normal on it, for those that start anew.
+    pub fn baseline(&self, edge: &str) -> PathBuf {
+        self.0.join("baselines").join(format!("{edge}.json"))
+    }
+
     /// Where a replica says that it listens.
     pub fn ready(&self, instance: &str) -> PathBuf {
         self.0.join("ready").join(format!("{instance}.json"))

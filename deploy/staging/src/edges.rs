@@ -8,7 +8,14 @@ use breaker::{
     Applied, Breaker, InvalidPolicy, LimitPolicy, Mode, PhaseKind, Policy, PolicyError, Setup, Snapshot,
     State, Transition, Verdict,
 };
+use chassis::SharedClock;
 use serde_json::{Value, json};
+
+use crate::dir::Dir;
+use crate::files;
+
+/// What was learned since is lost when a replica dies: a minute of it is little.
+const EXPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One breaker per outgoing edge, by the edge's name: `catalog->inventory`.
 #[derive(Debug, Clone, Default)]
@@ -106,6 +113,34 @@ fn log(edge: &str, transition: &Transition) {
         tracing::warn!(edge, from, to, cause, score, threshold, calls, failures, baseline, "breaker opened");
     } else {
         tracing::info!(edge, from, to, cause, score, threshold, calls, failures, baseline, "breaker moved");
+    }
+}
+
+/// Begins with what earlier replicas learned; what cannot be read or is no baseline is learned anew.
+pub(crate) fn import_baselines(edges: &EdgeBreakers, dir: &Dir, now: Duration) {
+    for (name, breaker) in &edges.edges {
+        match files::read_json::<Vec<f64>>(&dir.baseline(name)) {
+            Ok(None) => {}
+            Ok(Some(numbers)) => {
+                if let Err(error) = breaker.import_baseline(&numbers, now) {
+                    tracing::warn!(edge = name, "{}", chassis::chain(&error));
+                }
+            }
+            Err(error) => tracing::warn!(edge = name, "{}", chassis::chain(&error)),
+        }
+    }
+}
+
+/// Writes down what was learned, now and then; the last replica that wrote is believed. Never returns.
+pub(crate) async fn export_baselines(edges: EdgeBreakers, dir: Dir, clock: SharedClock) {
+    loop {
+        tokio::time::sleep(EXPORT_INTERVAL).await;
+        for (name, breaker) in &edges.edges {
+            let numbers = breaker.export_baseline(clock.monotonic());
+            if let Err(error) = files::write_json(&dir.baseline(name), &numbers) {
+                tracing::warn!(edge = name, "{}", chassis::chain(&error));
+            }
+        }
     }
 }
 

@@ -149,6 +149,8 @@ pub async fn start(role: Role, args: ServiceArgs, ctx: &Context) -> Result<Handl
         spawn(ctx, "endpoints", follow_endpoints(&dir, next.callee, Arc::clone(&next.upstream.balancer)));
     }
     let edges = replica.edges.clone();
+    edges::import_baselines(&edges, &dir, ctx.clock.monotonic());
+    spawn(ctx, "baselines", edges::export_baselines(edges.clone(), dir.clone(), ctx.clock.clone()));
     let server = server::serve(listener, router(replica), faults, ctx.stopper.clone());
     ctx.tasks.spawn("server", OnFailure::StopProcess, server.map(Ok));
     files::write_json(&dir.ready(&args.name), &Listening { pid: std::process::id(), address })?;

@@ -1,15 +1,21 @@
 //! `breaker`: plays policies against the same calls, offline.
 
+mod trace;
+
 use super::offline::Usage;
 use crate::output::{self, Format, table};
-use breaker::sim::{Drill, Errors, Until, by_name, drill, names, run, scenarios};
+use breaker::sim::{
+    Drill, Errors, Scenario, Until, by_name, drill, names, openings, poisson, run, scenarios, wilson,
+};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use std::{ops::Range, path::PathBuf};
 
 /// What can be done with breakers offline.
 #[derive(Debug, Clone, Subcommand)]
 pub enum BreakerCommand {
-    /// Plays faults and scenarios against our policy and those of others: requests until it opens, misses, answers.
+    /// Plays faults, scenarios, normal days or recorded calls against our policy and those of others: requests and time until it
+    /// opens, misses, false openings, share of the offered requests that is answered.
     Simulate(SimulateArgs),
 }
 
@@ -22,108 +28,198 @@ pub struct SimulateArgs {
     /// How often each fault is played, each time with another seed.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
+    /// How often each scenario is played, each time with another seed.
+    #[arg(long, default_value_t = 3)]
+    scenario_seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Normal failure ratio.
+    #[arg(long, default_value_t = 0.01)]
+    baseline: f64,
+    /// Days of normal traffic, after one of warming, in which openings are false.
+    #[arg(long, default_value_t = 30.0)]
+    days: f64,
+    /// Recorded calls instead, as CSV: timestamp (seconds), outcome (success, failure, overload, caller_fault), and optionally
+    /// latency_ms.
+    #[arg(long)]
+    trace: Option<PathBuf>,
     /// How to print the result.
     #[arg(long, short, value_enum, default_value = "table")]
     output: Format,
 }
 
-/// One policy under one fault, or in one scenario.
-#[derive(Debug, Serialize)]
+/// One policy under one fault, in one scenario, in normal times, or under recorded calls. What was not measured is absent.
+#[derive(Debug, Default, Serialize)]
 struct Row {
     policy: String,
     what: String,
+    first_seed: u64,
     seeds: u64,
     requests_p50: Option<u64>,
     requests_p99: Option<u64>,
+    seconds_p50: Option<f64>,
+    seconds_p99: Option<f64>,
     missed: Option<u64>,
-    answered: Option<f64>,
+    /// Share of the seeds that missed, with its 95 % interval.
+    missed_ratio: Option<[f64; 3]>,
+    openings: Option<u64>,
+    /// In 30 days, with the 95 % interval.
+    false_openings_30d: Option<[f64; 3]>,
+    /// Of the offered requests: mean, least and most of the seeds.
+    answered: Option<[f64; 3]>,
+    answered_in_fault: Option<f64>,
     rejected_while_healthy: Option<f64>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When a policy is not known or the result cannot be printed.
+/// When a policy is not known, the trace cannot be read, or the result cannot be printed.
 pub fn breaker(command: BreakerCommand) -> anyhow::Result<u8> {
-    let BreakerCommand::Simulate(SimulateArgs { policies, seeds, seed, output }) = command;
-    let policies = if policies.is_empty() { names().map(str::to_owned).to_vec() } else { policies };
-    if let Some(unknown) = policies.iter().find(|policy| by_name(policy, 0).is_none()) {
+    let BreakerCommand::Simulate(args) = command;
+    let chosen = match args.policies.is_empty() {
+        true => names().map(str::to_owned).to_vec(),
+        false => args.policies.clone(),
+    };
+    if let Some(unknown) = chosen.iter().find(|policy| by_name(policy, 0).is_none()) {
         let known = names().join(", ");
         return Err(Usage(format!("no policy is called {unknown:?}; there are {known}")).into());
     }
-    let mut rows = Vec::new();
-    for policy in &policies {
-        for rate in [0.2, 1.0, 10.0, 100.0] {
-            for fault in [1.0, 0.5, 0.2] {
-                rows.push(trip(policy, rate, fault, seed..seed + seeds));
-            }
-        }
-        rows.extend(scenarios().iter().filter_map(|scenario| {
-            let played = run(scenario, policy, seed)?;
-            Some(Row {
-                policy: policy.clone(),
-                what: scenario.name.to_owned(),
-                seeds: 1,
-                requests_p50: None,
-                requests_p99: None,
-                missed: None,
-                answered: Some(played.total.success()),
-                rejected_while_healthy: Some(played.healthy.rejection()),
-            })
-        }));
+    let in_range = args.baseline > 0.0 && args.baseline < 0.5 && args.days > 0.0 && args.days <= 365.0;
+    if !in_range || args.seeds == 0 || args.scenario_seeds == 0 {
+        let text = "the baseline must be in (0, 0.5), days in (0, 365], and there must be seeds";
+        return Err(Usage(text.to_owned()).into());
     }
-    output::print(output, &rows, |rows| {
-        let whole = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-        let share = |share: Option<f64>| {
-            share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", share * 100.0))
-        };
-        let rows = rows.iter().map(|row| {
-            [
-                row.policy.clone(),
-                row.what.clone(),
-                whole(row.requests_p50),
-                whole(row.requests_p99),
-                whole(row.missed),
-                share(row.answered),
-                share(row.rejected_while_healthy),
-            ]
-        });
-        table(
-            ["POLICY", "FAULT OR SCENARIO", "P50", "P99", "MISSED", "ANSWERED", "REJECTED WHILE HEALTHY"],
-            rows,
-        )
-    })?;
+    let rows = match &args.trace {
+        Some(path) => trace::play(path, &chosen, args.seed)?,
+        None => chosen.iter().flat_map(|policy| generated(policy, &args)).collect(),
+    };
+    output::print(args.output, &rows, |rows| show(rows))?;
     Ok(chassis::exit::DONE)
 }
 
+fn generated(policy: &str, args: &SimulateArgs) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for rate in [0.2, 1.0, 10.0, 100.0] {
+        for fault in [1.0, 0.5, 0.2] {
+            rows.push(trip(policy, rate, fault, args));
+        }
+    }
+    rows.extend([0.2, 1.0, 10.0].into_iter().filter_map(|rate| normal(policy, rate, args)));
+    let seeds = args.seed..args.seed + args.scenario_seeds;
+    rows.extend(scenarios().iter().filter_map(|scenario| played(policy, scenario, seeds.clone())));
+    rows
+}
+
 /// Requests until it opens, or for a fault short of an outage until it opens or tells.
-fn trip(policy: &str, rate: f64, fault: f64, seeds: std::ops::Range<u64>) -> Row {
+fn trip(policy: &str, rate: f64, fault: f64, args: &SimulateArgs) -> Row {
     let until = if fault == 1.0 { Until::Opened } else { Until::Warned };
-    let warm_up = 10_000f64.max(900.0 * rate) as u64;
-    let played = Drill {
+    let drilled = Drill {
         rate,
-        baseline: 0.01,
+        baseline: args.baseline,
         fault,
         errors: Errors::Independent,
-        warm_up,
+        warm_up: 10_000f64.max(900.0 * rate) as u64,
         longest: 600f64.max(400.0 / rate),
     };
-    let number = seeds.end - seeds.start;
-    let mut requests = drill(policy, &played, until, seeds);
+    let mut requests = drill(policy, &drilled, until, args.seed..args.seed + args.seeds);
     let missed = requests.iter().filter(|found| found.is_none()).count() as u64;
     requests.sort_by_key(|found| found.unwrap_or(u64::MAX));
     let quantile = |share: f64| *requests.get(((requests.len().max(1) - 1) as f64 * share) as usize)?;
+    let (p50, p99) = (quantile(0.5), quantile(0.99));
+    let (low, high) = wilson(missed, args.seeds);
     Row {
         policy: policy.to_owned(),
-        what: format!("{:.0} % failing at {rate}/s over 1 %", fault * 100.0),
-        seeds: number,
-        requests_p50: quantile(0.5),
-        requests_p99: quantile(0.99),
+        what: format!("{:.0} % failing at {rate}/s over {} %", fault * 100.0, args.baseline * 100.0),
+        first_seed: args.seed,
+        seeds: args.seeds,
+        requests_p50: p50,
+        requests_p99: p99,
+        seconds_p50: p50.map(|requests| requests as f64 / rate),
+        seconds_p99: p99.map(|requests| requests as f64 / rate),
         missed: Some(missed),
-        answered: None,
-        rejected_while_healthy: None,
+        missed_ratio: Some([missed as f64 / args.seeds as f64, low.max(0.0), high]),
+        ..Row::default()
     }
+}
+
+/// Openings of normal days, all of them false.
+fn normal(policy: &str, rate: f64, args: &SimulateArgs) -> Option<Row> {
+    let opened = openings(policy, rate, args.baseline, Errors::Independent, args.days, args.seed)?;
+    let ((low, high), month) = (poisson(opened), 30.0 / args.days);
+    Some(Row {
+        policy: policy.to_owned(),
+        what: format!("{} days at {rate}/s over {} %", args.days, args.baseline * 100.0),
+        first_seed: args.seed,
+        seeds: 1,
+        openings: Some(opened),
+        false_openings_30d: Some([opened as f64, low, high].map(|count| count * month)),
+        ..Row::default()
+    })
+}
+
+fn played(policy: &str, scenario: &Scenario, seeds: Range<u64>) -> Option<Row> {
+    let first_seed = seeds.start;
+    let runs: Vec<_> = seeds.filter_map(|seed| run(scenario, policy, seed)).collect();
+    let number = runs.len() as f64;
+    let answered = runs.iter().map(|run| run.total.success());
+    let mean =
+        |value: &dyn Fn(&breaker::sim::ScenarioRun) -> f64| runs.iter().map(value).sum::<f64>() / number;
+    (!runs.is_empty()).then(|| Row {
+        policy: policy.to_owned(),
+        what: scenario.name.to_owned(),
+        first_seed,
+        seeds: runs.len() as u64,
+        answered: Some([
+            mean(&|run| run.total.success()),
+            answered.clone().fold(1.0, f64::min),
+            answered.fold(0.0, f64::max),
+        ]),
+        answered_in_fault: Some(mean(&|run| run.degraded.success())),
+        rejected_while_healthy: Some(mean(&|run| run.healthy.rejection())),
+        ..Row::default()
+    })
+}
+
+fn show(rows: &[Row]) -> String {
+    let whole = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let seconds =
+        |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |number| format!("{number:.1}"));
+    let share =
+        |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", share * 100.0));
+    let within = |range: Option<[f64; 3]>, scale: f64| match range {
+        None => "-".to_owned(),
+        Some(range) => {
+            let [value, low, high] = range.map(|value| value * scale);
+            format!("{value:.2} ({low:.2}..{high:.2})")
+        }
+    };
+    let lines = rows.iter().map(|row| {
+        [
+            row.policy.clone(),
+            row.what.clone(),
+            format!("{}+{}", row.first_seed, row.seeds),
+            format!("{} / {}", whole(row.requests_p50), whole(row.requests_p99)),
+            format!("{} / {}", seconds(row.seconds_p50), seconds(row.seconds_p99)),
+            within(row.missed_ratio, 100.0),
+            within(row.false_openings_30d, 1.0),
+            within(row.answered, 100.0),
+            share(row.answered_in_fault),
+            share(row.rejected_while_healthy),
+        ]
+    });
+    let header = [
+        "POLICY",
+        "WHAT",
+        "SEEDS",
+        "REQUESTS P50/P99",
+        "SECONDS P50/P99",
+        "MISSED %",
+        "FALSE IN 30 D",
+        "ANSWERED %",
+        "IN THE FAULT",
+        "REJECTED WHILE HEALTHY",
+    ];
+    table(header, lines)
 }

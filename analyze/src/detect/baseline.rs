@@ -88,7 +88,9 @@ impl Baseline {
 impl Knot {
     fn learn(&mut self, left: f64, weight: f64) {
         self.seen = (self.seen + weight as f32).min(KNOT_SAMPLES);
-        self.offset += (weight * left / f64::from(self.seen.max(1.0))) as f32;
+        // Kept finite in the shorter format, whatever comes.
+        let offset = f64::from(self.offset) + weight * left / f64::from(self.seen.max(1.0));
+        self.offset = offset.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
     }
 }
 

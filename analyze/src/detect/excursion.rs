@@ -1,7 +1,7 @@
 //! Records of a whole excursion: while a stream is beyond what was seen, it is held against what was seen before it left, for a
 //! few samples. Else a ramp would be a row of small records, each taken as seen before the next.
 
-use super::sample::Novelty;
+use super::sample::{Novelty, Sample};
 use crate::learn::Extremes;
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
@@ -22,17 +22,17 @@ impl Excursion {
         &self.extremes
     }
 
-    /// Judges `x`; then it is learned, or kept for the end of the excursion.
-    pub(crate) fn observe(&mut self, x: f64, floor: f64, forget: f64) -> Novelty {
-        let novelty = Novelty::of(&self.extremes, x, floor);
+    /// Judges `x`, which is taken from the sample; then it is learned, or kept for the end of the excursion.
+    pub(crate) fn observe(&mut self, x: f64, sample: &Sample) -> Novelty {
+        let novelty = Novelty::of(&self.extremes, x, sample.floor());
         let Some((low, high)) =
             self.extremes.bounds().filter(|_| novelty.ever > 0.0 && self.samples < SAMPLES)
         else {
             if self.samples > 0 {
-                self.extremes.learn(self.furthest, forget);
+                self.extremes.learn(self.furthest, sample.forget, sample.fade);
                 self.samples = 0;
             }
-            self.extremes.learn(x, forget);
+            self.extremes.learn(x, sample.forget, sample.fade);
             return novelty;
         };
         let beyond = |x: f64| (x - high).max(low - x);
@@ -62,13 +62,23 @@ mod tests {
     #[test]
     fn a_ramp_is_one_large_record_not_many_small_ones() {
         let mut excursion = Excursion::default();
+        let sample = Sample {
+            at: 0.0,
+            steps: 1.0,
+            value: 0.0,
+            residual: None,
+            seasonal: false,
+            size: 0.0,
+            forget: 0.0,
+            fade: 1e-4,
+        };
         for i in 0..100 {
-            excursion.observe(f64::from(i % 2), 0.0, 0.0);
+            excursion.observe(f64::from(i % 2), &sample);
         }
         let found: Vec<_> =
-            [1.2, 1.4, 1.6, 1.8, 2.0].iter().map(|x| excursion.observe(*x, 0.0, 0.0).ever).collect();
+            [1.2, 1.4, 1.6, 1.8, 2.0].iter().map(|x| excursion.observe(*x, &sample).ever).collect();
         assert!((found[4] - 1.0).abs() < 1e-9, "{found:?}");
-        excursion.observe(0.5, 0.0, 0.0);
+        excursion.observe(0.5, &sample);
         assert_eq!(excursion.extremes().bounds(), Some((0.0, 2.0)), "taken in once it is over");
     }
 }

@@ -18,6 +18,8 @@ pub enum Family {
     LogNormal,
     /// Independent, Student's t with 3 degrees of freedom.
     HeavyTailed,
+    /// Normal noise that remembers 0.3 to 0.95 of the sample before.
+    Coloured,
     /// Normal noise on a day and a week of 2 to 6 standard deviations.
     Seasonal,
     /// Normal noise on a slope of 5 to 40 standard deviations in 8 weeks.
@@ -34,10 +36,11 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Gaussian,
         Self::LogNormal,
         Self::HeavyTailed,
+        Self::Coloured,
         Self::Seasonal,
         Self::Trending,
         Self::Gaps,
@@ -109,6 +112,7 @@ pub struct Generator {
     slope: f64,
     step: f64,
     burst: (u32, f64),
+    colour: (f64, f64),
     shift: Option<(f64, f64)>,
 }
 
@@ -125,6 +129,7 @@ impl Generator {
         let phase = random.between(0.0, TAU);
         let step = sigma * random.between(0.5, 2.0);
         let burst = (0, 0.0);
+        let colour = (random.clone().between(0.3, 0.95), 0.0);
         Self {
             random,
             family,
@@ -137,6 +142,7 @@ impl Generator {
             slope,
             step,
             burst,
+            colour,
             shift: None,
         }
     }
@@ -167,6 +173,11 @@ impl Generator {
             Family::Gaussian | Family::Gaps => normal,
             Family::LogNormal => self.level * (0.5 * noise).exp(),
             Family::HeavyTailed => self.level + self.sigma * self.random.student3(),
+            Family::Coloured => {
+                let (kept, last) = self.colour;
+                self.colour.1 = kept * last + (1.0 - kept * kept).sqrt() * noise;
+                self.level + self.sigma * self.colour.1
+            }
             Family::Seasonal => {
                 let day = (TAU * self.elapsed / DAY + self.phase).sin();
                 let week = (TAU * self.elapsed / (7.0 * DAY) + self.phase).sin();

@@ -2,8 +2,6 @@
 
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
-/// Samples of silence: ten hours at 5 minutes.
-const SILENCE: u32 = 120;
 /// What is found within the silence must be so much larger to be heard.
 const BEATS: f64 = 3.0;
 
@@ -11,17 +9,17 @@ const BEATS: f64 = 3.0;
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Latch {
     left: u32,
-    peak: f64,
+    peak: f32,
 }
 
 impl Latch {
-    /// Lets through what is news; 0 is never.
-    pub(crate) fn pass(&mut self, found: f64) -> f64 {
+    /// Lets through what is news, and is silent for so many samples afterwards; 0 is never news.
+    pub(crate) fn pass(&mut self, found: f64, silence: u32) -> f64 {
         self.left = self.left.saturating_sub(1);
-        if found <= 0.0 || (self.left > 0 && found <= BEATS * self.peak) {
+        if found <= 0.0 || (self.left > 0 && found <= BEATS * f64::from(self.peak)) {
             return 0.0;
         }
-        *self = Self { left: SILENCE, peak: found };
+        *self = Self { left: silence, peak: found as f32 };
         found
     }
 }
@@ -43,12 +41,12 @@ mod tests {
     #[test]
     fn one_event_is_told_once_and_escalation_is_let_through() {
         let mut latch = Latch::default();
-        assert_eq!(latch.pass(0.1), 0.1);
-        assert_eq!(latch.pass(0.2), 0.0);
-        assert_eq!(latch.pass(0.4), 0.4);
-        for _ in 1..SILENCE {
-            assert_eq!(latch.pass(0.05), 0.0);
+        assert_eq!(latch.pass(0.1, 120), 0.1);
+        assert_eq!(latch.pass(0.2, 120), 0.0);
+        assert_eq!(latch.pass(0.4, 120), 0.4);
+        for _ in 1..120 {
+            assert_eq!(latch.pass(0.05, 120), 0.0);
         }
-        assert_eq!(latch.pass(0.05), 0.05, "the silence is over");
+        assert_eq!(latch.pass(0.05, 120), 0.05, "the silence is over");
     }
 }

@@ -4,19 +4,20 @@
 //! Two adjacent windows held against each other, as in Basseville and Nikiforov, "Detection of abrupt changes" (1993), ch. 2.
 
 use super::excursion::Excursion;
-use super::mean::SHORT;
 use super::sample::{Detector, Novelty, Sample};
 use super::view::View;
 use crate::learn::Moments;
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
+/// Samples in the fast mean: a shift shows before a person would look twice.
+const FAST: usize = 4;
 /// Samples in the slow mean: eight hours at 5 minutes. Slopes and days are slow beside it.
 const SLOW: f64 = 96.0;
 
 /// Shifts of the residual, higher or lower than ever.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct LevelRecord {
-    last: [f64; SHORT as usize],
+    last: [f64; FAST],
     slow: Moments,
     excursion: Excursion,
 }
@@ -24,7 +25,7 @@ pub(crate) struct LevelRecord {
 impl LevelRecord {
     /// Mean of the last few residuals.
     pub(crate) fn short(&self) -> f64 {
-        self.last.iter().sum::<f64>() / f64::from(SHORT)
+        self.last.iter().sum::<f64>() / FAST as f64
     }
 
     /// Where that mean usually is.
@@ -45,7 +46,7 @@ impl Detector for LevelRecord {
         if !self.slow.is_full(SLOW) {
             return Novelty::default();
         }
-        self.excursion.observe(self.short() - self.slow.mean(), sample.floor(), sample.forget)
+        self.excursion.observe(self.short() - self.slow.mean(), sample)
     }
 }
 
@@ -57,7 +58,7 @@ impl Stored for LevelRecord {
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
-        let mut last = [0.0; SHORT as usize];
+        let mut last = [0.0; FAST];
         for residual in &mut last {
             *residual = reader.get()?;
         }

@@ -5,10 +5,10 @@ use super::view::View;
 use crate::learn::{Extremes, Moments};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
-/// Samples in a short mean: a shift shows before a person would look twice.
-pub(crate) const SHORT: u32 = 4;
-/// Samples in a long mean: four hours at 5 minutes.
-pub(crate) const LONG: u32 = 48;
+/// Samples in a short mean: an hour at 5 minutes.
+pub(crate) const SHORT: u32 = 12;
+/// Samples in a long mean: three hours at 5 minutes.
+pub(crate) const LONG: u32 = 36;
 
 /// Means over about `SPAN` samples, higher or lower than ever.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -27,7 +27,7 @@ impl<const SPAN: u32> Detector for MeanRecord<SPAN> {
         }
         let mean = self.window.mean();
         let novelty = Novelty::of(&self.extremes, mean, sample.floor());
-        self.extremes.learn(mean, sample.forget);
+        self.extremes.learn(mean, sample.forget, sample.fade);
         novelty
     }
 }

@@ -18,8 +18,10 @@ pub(crate) struct Sample {
     pub(crate) seasonal: bool,
     /// Usual size of values: what is too small to matter is measured by it.
     pub size: f64,
-    /// Share by which extremes are forgotten with each sample.
+    /// Share by which extremes are forgotten with each sample, towards those of late.
     pub forget: f64,
+    /// Share by which extremes of late fade with each sample.
+    pub fade: f64,
 }
 
 /// The range of a stream is taken as at least this share of the usual size: a change of a thousandth is nothing to act on,
@@ -62,5 +64,10 @@ impl Novelty {
     pub(crate) fn of(extremes: &Extremes, x: f64, floor: f64) -> Self {
         let (late, ever) = extremes.novelty(x, floor);
         Self { late, ever }
+    }
+
+    /// What counts: in noise all that is remembered, in a course what was seen of late.
+    pub(crate) fn told(&self, course: f64) -> f64 {
+        self.ever + course * (self.late - self.ever)
     }
 }

@@ -24,7 +24,7 @@ impl Detector for SeasonRecord {
 
     fn observe(&mut self, sample: &Sample) -> Novelty {
         let Some(residual) = sample.residual else { return Novelty::default() };
-        let novelty = self.excursion.observe(residual, sample.floor(), sample.forget);
+        let novelty = self.excursion.observe(residual, sample);
         if sample.seasonal { novelty } else { Novelty::default() }
     }
 }

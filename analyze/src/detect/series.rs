@@ -2,8 +2,8 @@
 //!
 //! Detectors watch views of the series for records, on one scale. Those of the values themselves are one channel, those of what
 //! a baseline leaves unexplained another; each has the tail of its own records. A signal's limit keeps the false-alarm budget
-//! by that tail where the series is noise without memory; where it has a course, records are rarer and mean something
-//! themselves, and the limit is what is worth a word.
+//! by that tail where the series is noise; where it has a course, records mean something themselves, memory fades, and the
+//! limit is what is worth a word, more with each alert of late. Who alarms too often for that is held to the tail again.
 
 use std::time::Duration;
 
@@ -29,21 +29,45 @@ use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 const WARM_UP: u32 = 50;
 /// Samples of the residual before anything is said of it: two thirds of them after its slow mean is known.
 const RESIDUAL_WARM_UP: u32 = 300;
-/// In a series with a course, extremes follow those of late with this half-life in samples. Those of noise never do: then the
-/// n-th sample is a record with probability 1/n, and the budget can be kept.
-const HALF_LIFE_SAMPLES: f64 = 3_000.0;
+/// In a series with a course, extremes follow those of late with this half-life: a week, but never in fewer samples. Those of noise
+/// never do: then the n-th sample is a record with probability 1/n, and the budget can be kept.
+const HALF_LIFE: f64 = 7.0 * DAY;
+const HALF_LIFE_SAMPLES: f64 = 2_000.0;
+/// Extremes of late go half the way back to the mean in so long: two and a half weeks, but never in fewer samples.
+const FADE: f64 = 17.5 * DAY;
+const FADE_SAMPLES: f64 = 5_000.0;
+/// After an alert the same event is not told again for ten hours, nor while it is still within the longest mean, an exponential one.
+const SILENCE: f64 = 36_000.0;
+const SILENCE_SAMPLES: f64 = 120.0;
+const SILENCE_SAMPLES_MAX: f64 = 1e6;
+/// What the baseline leaves is held against itself over no longer than half the way between two knots of its profile: beyond that, it
+/// is the error of the knots that is alike.
+const REACH: f64 = 1_800.0;
 /// Samples over which the usual size of values is taken.
 const SIZE_SAMPLES: f64 = 1_000.0;
-/// A record that exceeds what was seen by less than this share of its range is not worth a word in any series.
-const NOVELTY_MIN: f64 = 0.015;
-/// The same for what a baseline leaves unexplained, which errs: a quarter of all that it ever left.
-const RESIDUAL_MIN: f64 = 0.25;
+/// A record that exceeds what was seen by less than this share of its range is not worth a word: in noise, where chance sets
+/// the limit anyway, and in a course.
+const NOVELTY_NOISE: f64 = 0.005;
+const NOVELTY_COURSE: f64 = 0.02;
+/// The same for what a baseline leaves unexplained. In a course it errs, by some of all that it ever left.
+const RESIDUAL_NOISE: f64 = 0.02;
+const RESIDUAL_COURSE: f64 = 0.15;
+/// Alerts are remembered for this share of the time of the budget.
+const ALERTS_MEMORY: f64 = 0.5;
+/// With each of them the limit in a course grows by this share,
+const ALERTS_GROWTH: f64 = 0.2;
+/// and with more than so many, six times the budget, its records are taken for chance: what comes that often is no news.
+const ALERTS_MAX: f64 = 3.0;
+/// Each of the two channels is given its part of the budget; they overlap, so that the parts are a little more than halves.
+const CHANNELS: f64 = 1.7;
 /// A shift so many times beyond its limit is told even in the silence after an alert on a single value.
 const SHIFT_BEATS: f64 = 2.0;
 /// The novelty that scores one half.
 const NOVELTY_HALF: f64 = 0.1;
 /// Rarer chances than this, in the time of the budget, are not told apart: the tail is known no better.
 const CHANCE_MIN: f64 = 0.05;
+/// Seconds.
+const DAY: f64 = 86_400.0;
 /// Larger numbers measure nothing, and their squares would overflow.
 const VALUE_MAX: f64 = 1e150;
 
@@ -104,6 +128,7 @@ pub struct Series {
     alert: Latch,
     shift: Latch,
     episode: Episode,
+    alerts: f64,
 }
 
 /// What one channel says.
@@ -116,6 +141,7 @@ struct Found {
 /// Limits of the two channels, and what they would be by chance alone.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
+    course: f64,
     values: f64,
     by_chance: f64,
     residuals: f64,
@@ -145,6 +171,7 @@ impl Series {
             alert: Latch::default(),
             shift: Latch::default(),
             episode: Episode::default(),
+            alerts: 0.0,
         }
     }
 
@@ -172,13 +199,14 @@ impl Series {
         let limits = self.limits();
         let band = self.band(&limits);
         let expected = (self.samples > 0.0).then(|| self.baseline.expected(seconds));
-        let sample = self.sample(seconds, steps, value);
-        let (values, residuals) = self.look(&sample);
+        let sample = self.sample(seconds, steps, value, limits.course);
+        let (values, residuals) = self.look(&sample, limits.course);
+        let silence = self.silence();
         if sample.residual.is_some() {
-            self.residuals.learn(residuals.novelty.ever);
+            self.residuals.learn(residuals.novelty.ever, silence);
         }
         let warm = self.values.is_warm();
-        self.values.learn(values.novelty.ever);
+        self.values.learn(values.novelty.ever, silence);
         let Some(band) = band.filter(|_| warm) else {
             return Some(Judgement { expected, ..Judgement::default() });
         };
@@ -186,26 +214,27 @@ impl Series {
     }
 
     /// The sample as detectors see it; level, size and dependence learn from it.
-    fn sample(&mut self, at: f64, steps: f64, value: f64) -> Sample {
+    fn sample(&mut self, at: f64, steps: f64, value: f64, course: f64) -> Sample {
         self.samples += 1.0;
         self.size += (value.abs() - self.size) / self.samples.min(SIZE_SAMPLES);
-        let forget = f64::from(self.dependence.measure()) * std::f64::consts::LN_2 / HALF_LIFE_SAMPLES;
+        let forget = course * std::f64::consts::LN_2 / self.in_samples(HALF_LIFE, HALF_LIFE_SAMPLES);
+        let fade = std::f64::consts::LN_2 / self.in_samples(FADE, FADE_SAMPLES);
         let (seasonal, settled) = (self.baseline.is_seasonal(), self.baseline.is_settled());
         let residual =
             Some(self.baseline.learn(at, steps * self.clock.interval(), value)).filter(|_| settled);
         if let Some(residual) = residual {
             self.dependence.learn(residual);
         }
-        Sample { at, steps, value, residual, seasonal, size: self.size, forget }
+        Sample { at, steps, value, residual, seasonal, size: self.size, forget, fade }
     }
 
     /// The strongest view of each channel.
-    fn look(&mut self, sample: &Sample) -> (Found, Found) {
+    fn look(&mut self, sample: &Sample, course: f64) -> (Found, Found) {
         let values = Found::of(&mut self.value, sample)
-            .or(Found::of(&mut self.short, sample))
-            .or(Found::of(&mut self.long, sample))
-            .or(Found::of(&mut self.spread, sample));
-        let residuals = Found::of(&mut self.season, sample).or(Found::of(&mut self.level, sample));
+            .or(Found::of(&mut self.short, sample), course)
+            .or(Found::of(&mut self.long, sample), course)
+            .or(Found::of(&mut self.spread, sample), course);
+        let residuals = Found::of(&mut self.season, sample).or(Found::of(&mut self.level, sample), 0.0);
         (values, residuals)
     }
 
@@ -219,7 +248,8 @@ impl Series {
         expected: Option<f64>,
     ) -> Judgement {
         let budget = self.budget_samples();
-        let by_values = values.novelty.ever / limits.values;
+        let silence = self.silence();
+        let by_values = values.novelty.told(limits.course) / limits.values;
         let by_residuals =
             if self.residuals.is_warm() { residuals.novelty.ever / limits.residuals } else { 0.0 };
         let ratio = by_values.max(by_residuals);
@@ -230,16 +260,18 @@ impl Series {
             self.residuals.expected(residuals.novelty.ever, budget)
         };
         let is_shift = by_residuals > by_values.max(1.0);
-        let heard = self.alert.pass(if ratio > 1.0 { ratio } else { 0.0 }) > 0.0;
+        let heard = self.alert.pass(if ratio > 1.0 { ratio } else { 0.0 }, silence) > 0.0;
         let is_news = by_residuals > SHIFT_BEATS || (heard && is_shift);
-        let shifted = self.shift.pass(if is_news { by_residuals } else { 0.0 }) > 0.0;
+        let shifted = self.shift.pass(if is_news { by_residuals } else { 0.0 }, silence) > 0.0;
         let deviation = heard || shifted;
-        let found = self.score.pass(values.novelty.late);
+        let found = self.score.pass(values.novelty.late, silence);
         let found = if deviation && is_shift { found.max(residuals.novelty.ever) } else { found };
         let held = self.episode.held();
         // Without a season, the band around the level is one of open episodes only.
         let shown = held.unwrap_or(Band { residual: band.residual.filter(|_| sample.seasonal), ..band });
         let (lower, upper) = shown.around(expected);
+        self.alerts *= (1.0 - sample.steps / (ALERTS_MEMORY * budget)).max(0.0);
+        self.alerts += f64::from(u8::from(deviation));
         if deviation {
             self.episode.open(sample.at, ratio / (1.0 + ratio), band);
         } else {
@@ -265,25 +297,48 @@ impl Series {
         (self.settings.false_alarm_budget.as_secs_f64() / interval).max(f64::from(WARM_UP))
     }
 
+    /// So many seconds in samples, but not fewer than `least`.
+    fn in_samples(&self, seconds: f64, least: f64) -> f64 {
+        (seconds / self.clock.interval().max(1e-3)).max(least)
+    }
+
+    fn silence(&self) -> u32 {
+        self.in_samples(SILENCE, SILENCE_SAMPLES).min(SILENCE_SAMPLES_MAX) as u32
+    }
+
+    /// How far the series is taken to have a course, in [0, 1], rather than to be noise.
+    fn course(&self) -> f64 {
+        let reach = REACH / self.clock.interval().max(1e-3);
+        self.dependence.measure(reach) * (1.0 - (self.alerts - ALERTS_MAX).clamp(0.0, 1.0))
+    }
+
     fn limits(&self) -> Limits {
-        let budget = self.budget_samples();
-        let by_chance = self.values.limit(budget).max(NOVELTY_MIN);
-        let dependence = f64::from(self.dependence.measure());
+        let budget = CHANNELS * self.budget_samples();
+        let course = self.course();
+        let by_chance = self.values.limit(budget).max(NOVELTY_NOISE);
+        // What is worth a word, but no more than what chance demands.
+        let told = (NOVELTY_COURSE * (1.0 + ALERTS_GROWTH * self.alerts)).min(by_chance.max(NOVELTY_COURSE));
+        let least = RESIDUAL_NOISE + course * (RESIDUAL_COURSE - RESIDUAL_NOISE);
         Limits {
-            values: by_chance + dependence * (NOVELTY_MIN - by_chance),
+            course,
+            values: by_chance + course * (told - by_chance),
             by_chance,
-            residuals: self.residuals.limit(budget).max(RESIDUAL_MIN),
+            residuals: self.residuals.limit(budget).max(least),
         }
     }
 
     /// Where a value would open no alert.
     fn band(&self, limits: &Limits) -> Option<Band> {
         let floor = Sample::least(self.size);
-        let widened = |extremes: &Extremes, limit: f64| {
-            let room = limit * extremes.range(floor);
-            extremes.bounds().map(|(low, high)| (low - room, high + room))
+        let room = |(low, high): (f64, f64), limit: f64| {
+            let room = limit * (high - low).max(floor);
+            (low - room, high + room)
         };
-        let value = widened(self.value.extremes(), limits.values)?;
+        let widened = |extremes: &Extremes, limit: f64| Some(room(extremes.bounds()?, limit));
+        let ever = widened(self.value.extremes(), limits.values)?;
+        let late = room(self.value.extremes().late()?, limits.values);
+        let between = |ever: f64, late: f64| ever + limits.course * (late - ever);
+        let value = (between(ever.0, late.0), between(ever.1, late.1));
         let residual = widened(self.season.extremes(), limits.residuals).filter(|_| self.residuals.is_warm());
         let level = self.level.usual().filter(|_| self.residuals.is_warm());
         Some(Band { value, residual, level })
@@ -295,9 +350,9 @@ impl Found {
         Self { novelty: detector.observe(sample), view: D::VIEW }
     }
 
-    /// The stronger one, in both respects; the view is that of the stronger by all that is remembered.
-    fn or(self, other: Self) -> Self {
-        let key = |found: &Self| (found.novelty.ever, found.novelty.late);
+    /// The stronger one, in both respects; the view is that of the stronger by what counts.
+    fn or(self, other: Self, course: f64) -> Self {
+        let key = |found: &Self| (found.novelty.told(course), found.novelty.late);
         let view = if key(&other) > key(&self) { other.view } else { self.view };
         let late = self.novelty.late.max(other.novelty.late);
         Self { novelty: Novelty { late, ever: self.novelty.ever.max(other.novelty.ever) }, view }
@@ -326,11 +381,12 @@ impl Stored for Series {
             alert,
             shift,
             episode,
+            alerts,
         } = self;
         let budget = u64::try_from(settings.false_alarm_budget.as_millis()).unwrap_or(u64::MAX);
         writer.put(&budget).put(last_at).put(samples).put(size).put(clock).put(baseline).put(dependence);
         writer.put(value).put(short).put(long).put(spread).put(season).put(level);
-        writer.put(values).put(residuals).put(score).put(alert).put(shift).put(episode);
+        writer.put(values).put(residuals).put(score).put(alert).put(shift).put(episode).put(alerts);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -354,6 +410,7 @@ impl Stored for Series {
             alert: reader.get()?,
             shift: reader.get()?,
             episode: reader.get()?,
+            alerts: reader.get()?,
         })
     }
 }

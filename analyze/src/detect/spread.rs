@@ -27,13 +27,13 @@ impl Detector for SpreadRecord {
     fn observe(&mut self, sample: &Sample) -> Novelty {
         let none = FLOOR_RANGE * self.values.range(0.0) + FLOOR_SIZE * sample.size;
         self.window.slide(sample.value, sample.steps, f64::from(SPAN));
-        self.values.learn(sample.value, sample.forget);
+        self.values.learn(sample.value, sample.forget, sample.fade);
         if !self.window.is_full(f64::from(SPAN)) {
             return Novelty::default();
         }
         let spread = (self.window.deviation() + none).ln();
         let novelty = Novelty::of(&self.extremes, spread, FLOOR);
-        self.extremes.learn(spread, sample.forget);
+        self.extremes.learn(spread, sample.forget, sample.fade);
         novelty
     }
 }

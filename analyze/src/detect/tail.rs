@@ -16,13 +16,13 @@ pub(crate) struct Tail<const WARM_UP: u32> {
 }
 
 impl<const WARM_UP: u32> Tail<WARM_UP> {
-    /// Takes in what was found. The first samples are all records, and teach nothing about later ones.
-    pub(crate) fn learn(&mut self, novelty: f64) {
+    /// Takes in what was found; within the `silence` after an event, more of it is the same event. The first samples are all records, and teach nothing about later ones.
+    pub(crate) fn learn(&mut self, novelty: f64, silence: u32) {
         self.samples += 1.0;
         if !self.is_warm() {
             return;
         }
-        let event = self.events.pass(novelty);
+        let event = self.events.pass(novelty, silence);
         self.records.learn(self.samples, Some(event).filter(|event| *event > LEARNED_MIN));
     }
 

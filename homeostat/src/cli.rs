@@ -22,6 +22,7 @@ pub struct Cli {
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Control plane and logs")]
 pub struct Global {
     /// Data directory of the `homeostat up` to talk to, or to start [default: /var/lib/homeostat as root].
     #[arg(long, global = true, env = "HOMEOSTAT_DATA_DIR")]

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod budget;
-#[expect(clippy::disallowed_methods, reason = "a scenario's load runs beside it, in the time that its processes live in")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a scenario's load runs beside it, in the time that its processes live in"
+)]
 mod chaos;
 mod demo;
 mod five;

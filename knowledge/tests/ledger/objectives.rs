@@ -2,7 +2,9 @@
 
 use super::support::{config, database};
 use chassis::{ClientConfig, Context};
+use knowledge::retention::Retention;
 use proto::wire::{self, objectives_client::ObjectivesClient};
+use std::time::Duration;
 use tonic::transport::Channel;
 
 const SERVICE: &str =
@@ -17,7 +19,13 @@ struct Lab {
 impl Lab {
     async fn start() -> Self {
         let ctx = Context::system();
-        let handle = knowledge::start(config(&database().await), ctx.clone()).await.unwrap();
+        // Its times are those of 1970: nothing of them may be taken for old.
+        let objectives = Duration::from_secs(200 * 365 * 86_400);
+        let config = knowledge::Config {
+            retention: Retention { objectives, ..Retention::default() },
+            ..config(&database().await)
+        };
+        let handle = knowledge::start(config, ctx.clone()).await.unwrap();
         let channel = chassis::grpc::channel(&ClientConfig::plain(handle.addr)).unwrap();
         Self { ctx, client: ObjectivesClient::new(channel) }
     }

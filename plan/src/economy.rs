@@ -31,9 +31,11 @@ const MEMORY_MAX: Duration = Duration::from_secs(4 * 86_400);
 const WINDOW_DEFAULT: Duration = Duration::from_secs(86_400);
 /// The price moves by at most 5 % with each assessment, so that it never jumps with one sample.
 const PRICE_STEP: f64 = 0.05;
-/// A change must gain so many replicas' cost to be worth it, and a scale-in so large a share of what runs beside.
-const GAIN_MIN: f64 = 1.0;
-const SCALE_IN_SHARE: f64 = 0.03;
+/// A change must gain so many replicas' cost to be worth it, and so large a share of what runs beside: services of all sizes are to
+/// be as calm. What a scale-in gives back is whole replicas, so one is the least.
+const GAIN_MIN: f64 = 0.5;
+const GIVE_BACK_MIN: f64 = 1.0;
+const CHANGE_SHARE: f64 = 0.03;
 /// Changes per change of the reference that are aimed at: clearly below twice as many.
 const CHURN_AIM: f64 = 1.6;
 /// Changes before their rate counts.
@@ -41,6 +43,8 @@ const CHURN_PRIOR: f64 = 5.0;
 /// How fast and how far the worth of calm follows.
 const CALM_GAIN: f64 = 0.002;
 const CALM: (f64, f64) = (0.5, 4.0);
+/// The worth of calm before changes were counted: while little is known, forecasts move most and mean least.
+const CALM_FIRST: f64 = 2.0;
 /// Largest number that is looked at, whatever the forecast says.
 const REPLICAS_MAX: u32 = 100_000;
 
@@ -160,19 +164,30 @@ impl Economy {
             keep,
         };
         let asked = Asked { curve: &self.curve, per_replica, sheds: terms.sheds };
-        self.shadows.settle(&seen_now, &asked, terms.policy.cooldown_down);
-        let ahead = self.ahead(seen);
+        self.shadows.settle(&seen_now, &asked);
+        let (ahead, calm, most) = (self.ahead(seen), self.calm(), terms.policy.maximum_replicas);
         if let Some(load) = Spread::at(outlook, ahead) {
             let due = seen.at.checked_add(ahead).unwrap_or(seen.at);
-            self.shadows
-                .ask(due, |price, from| asked.best(&load, price, from).0.min(terms.policy.maximum_replicas));
+            let when = shadows::Ask { at: seen.at, due, window: terms.policy.cooldown_down };
+            self.shadows.ask(
+                &when,
+                |runs| Worth::of(calm, runs),
+                |price, from, runs| {
+                    let (best, cost) = asked.best(&load, price, from);
+                    shadows::Offer { best: best.min(most), gain: asked.cost(&load, price, runs) - cost }
+                },
+            );
         }
         let aim = self.shadows.price(allowed, &seen_now).ln();
         let held = self.price.unwrap_or(shadows::PRICE_FIRST).ln();
         self.price = Some((held + (aim - held).clamp(-PRICE_STEP, PRICE_STEP)).exp());
         let churn = (self.changes + CHURN_PRIOR) / (self.reference.changes() + CHURN_PRIOR);
-        let calm = self.calm.unwrap_or(1.0) * ((churn / CHURN_AIM).ln().clamp(-1.0, 1.0) * CALM_GAIN).exp();
+        let calm = calm * ((churn / CHURN_AIM).ln().clamp(-1.0, 1.0) * CALM_GAIN).exp();
         self.calm = Some(calm.clamp(CALM.0, CALM.1));
+    }
+
+    fn calm(&self) -> f64 {
+        self.calm.unwrap_or(CALM_FIRST)
     }
 
     /// Counts our own changes, as the ledger shows them.
@@ -220,20 +235,36 @@ impl Economy {
         };
         let (replicas, cost, load, ahead) =
             [ask(first), ask(second)].into_iter().flatten().max_by_key(|found| found.0)?;
-        let calm = self.calm.unwrap_or(1.0);
+        // While nothing is seen, calm is worth nothing: what may only be added is added for any gain.
+        let calm = if is_whole(seen) { self.calm() } else { 0.0 };
+        let worth = Worth::of(calm, f64::from(current));
         Some(Advice {
             replicas,
             lasting: *lasting,
             cost,
             cost_now: asked.cost(&load, price, current),
-            gain_min: GAIN_MIN * calm,
-            give_back_min: calm * (1.0 + SCALE_IN_SHARE * f64::from(current)),
+            gain_min: worth.gain,
+            give_back_min: worth.give_back,
             late: asked.late(&load, replicas),
             late_now: asked.late(&load, current),
             price: price / per_replica,
             load: (load.quantile(0.5), load.quantile(0.99)),
             ahead,
         })
+    }
+}
+
+/// What a change must gain to be worth it, in replicas.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Worth {
+    gain: f64,
+    give_back: f64,
+}
+
+impl Worth {
+    fn of(calm: f64, current: f64) -> Self {
+        let share = CHANGE_SHARE * current;
+        Self { gain: calm * (GAIN_MIN + share), give_back: calm * (GIVE_BACK_MIN + share) }
     }
 }
 

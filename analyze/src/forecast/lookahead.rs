@@ -130,10 +130,10 @@ impl Lookahead {
         for profile in [&mut self.day, &mut self.week] {
             profile.follow(middle, self.level);
         }
-        for lead in &mut self.leads {
+        for (lead, steps) in self.leads.iter_mut().zip(LEADS) {
             while let Some(made) = lead.made.pop_front_if(|made| made.due <= self.taken) {
                 let seen = (load - made.base) / made.norm;
-                lead.regression.learn(&made.features, made.change, made.scale, seen);
+                lead.regression.learn(&made.features, made.change, made.scale, seen, steps);
             }
         }
         self.day.observe(middle, load);
@@ -316,6 +316,17 @@ mod tests {
         );
         let share = outlook.coverage_ratio.unwrap();
         assert!((0.8..=0.99).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn one_step_of_the_load_is_no_reason_to_expect_the_next() {
+        let noise = |second: f64| 1.0 + 0.015 * (second * 1.7).sin();
+        let load = |second: f64| noise(second) * if second < 900.0 { 1_000.0 } else { 2_200.0 };
+        for after in [2, 6, 12, 24] {
+            let lookahead = watch(60 + after, load);
+            let high = quantile(&lookahead, 6, 0.97);
+            assert!((2_000.0..2.5 * 2_200.0).contains(&high), "{high} after {after} steps");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A ladder of prices followed in the shadow: what each would have run at the load that came, and what would have been late.
 
-use super::Asked;
+use super::{Asked, Worth};
 use jiff::Timestamp;
 use std::{collections::VecDeque, time::Duration};
 
@@ -21,8 +21,12 @@ const CHECK_SAMPLES: f64 = 240.0;
 /// Corrections beyond these mean that something else is wrong.
 const LATE_CORRECTION: (f64, f64) = (0.25, 4.0);
 const COST_CORRECTION: (f64, f64) = (0.8, 1.25);
-/// Of the error budget so much is spent on purpose; the rest is for what nobody can foresee.
-const SPENT: f64 = 0.6;
+/// Of the error budget so much is spent on purpose; the rest is for what nobody can foresee. With nothing learned that is half, ...
+const SPENT_FIRST: f64 = 0.5;
+/// ... and as what was late is known better, more, ...
+const SPENT_MORE: f64 = 0.4;
+/// ... half of that after so many samples: ten hours at 15 s.
+const SPENT_SAMPLES: f64 = 2_400.0;
 /// Where nothing is promised.
 pub const ALLOWED_DEFAULT: f64 = 0.001;
 
@@ -43,6 +47,26 @@ pub struct Seen {
     pub keep: f64,
 }
 
+/// When something is asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ask {
+    /// Now.
+    pub at: Timestamp,
+    /// When it is ready.
+    pub due: Timestamp,
+    /// Over which a need lasts.
+    pub window: Duration,
+}
+
+/// How one rung sees the load to come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Offer {
+    /// The cheapest number of replicas.
+    pub best: u32,
+    /// What that gains over what the rung runs, in replicas.
+    pub gain: f64,
+}
+
 /// What was asked for a moment to come, by rung, and which rung was nearest to the price in force.
 type Wish = (Timestamp, [u32; RUNGS], usize);
 
@@ -50,7 +74,9 @@ type Wish = (Timestamp, [u32; RUNGS], usize);
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Shadows {
     due: VecDeque<Wish>,
-    lately: VecDeque<Wish>,
+    needs: VecDeque<(Timestamp, [u32; RUNGS])>,
+    runs: [u32; RUNGS],
+    settled: f64,
     replicas: [f64; RUNGS],
     late: [f64; RUNGS],
     load: f64,
@@ -67,40 +93,54 @@ fn price_of(rung: usize) -> f64 {
 }
 
 impl Shadows {
-    /// Notes what every rung asks for; the dearer the rung, the more, so each search begins at the one before.
-    pub(super) fn ask(&mut self, due: Timestamp, mut best: impl FnMut(f64, u32) -> u32) {
-        let mut from = 1;
-        let wishes = std::array::from_fn(|rung| {
-            from = best(price_of(rung), from);
+    /// Notes what every rung would run, changing as rarely as is done in earnest: out for a gain, in after the whole window. The
+    /// dearer the rung, the more it needs, so each search begins at the one before.
+    pub(super) fn ask(
+        &mut self,
+        when: &Ask,
+        worth: impl Fn(f64) -> Worth,
+        mut offer: impl FnMut(f64, u32, u32) -> Offer,
+    ) {
+        while self.needs.front().is_some_and(|need| super::older(need.0, when.at, when.window)) {
+            self.needs.pop_front();
+        }
+        let (mut from, mut gains, runs) = (1, [0.0; RUNGS], self.runs);
+        let needs = std::array::from_fn(|rung| {
+            let found = offer(price_of(rung), from, runs[rung].max(1));
+            (from, gains[rung]) = (found.best, found.gain);
             from
         });
-        self.due.push_back((due, wishes, self.rung.unwrap_or(FIRST)));
+        self.needs.push_back((when.at, needs));
+        let mut held = [0u32; RUNGS];
+        for (_, needs) in &self.needs {
+            held.iter_mut().zip(needs).for_each(|(held, need)| *held = (*held).max(*need));
+        }
+        for (rung, runs) in self.runs.iter_mut().enumerate() {
+            let worth = worth(f64::from(*runs));
+            let given = f64::from(runs.saturating_sub(held[rung]));
+            if *runs == 0 || (needs[rung] > *runs && gains[rung] > worth.gain) {
+                *runs = needs[rung];
+            } else if given >= worth.give_back {
+                *runs = held[rung];
+            }
+        }
+        self.due.push_back((when.due, self.runs, self.rung.unwrap_or(FIRST)));
     }
 
     /// Compares what was asked for this moment with the load that came.
-    pub(super) fn settle(&mut self, seen: &Seen, asked: &Asked<'_>, window: Duration) {
-        let mut came = false;
+    pub(super) fn settle(&mut self, seen: &Seen, asked: &Asked<'_>) {
+        let mut came = None;
         while let Some(wish) = self.due.pop_front_if(|wish| wish.0 <= seen.at) {
-            self.lately.push_back(wish);
-            came = true;
+            came = Some(wish);
         }
-        while self.lately.front().is_some_and(|wish| super::older(wish.0, seen.at, window)) {
-            self.lately.pop_front();
-        }
-        if !came || self.lately.is_empty() {
-            return;
-        }
-        let mut held = [1u32; RUNGS];
-        for (_, wishes, _) in &self.lately {
-            held.iter_mut().zip(wishes).for_each(|(held, wish)| *held = (*held).max(*wish));
-        }
+        let Some((_, held, rung)) = came else { return };
+        self.settled += 1.0;
         let keep = seen.keep;
         let late = held.map(|replicas| asked.late_of(seen.load, f64::from(replicas)));
         for rung in 0..RUNGS {
             self.replicas[rung] = self.replicas[rung] * keep + f64::from(held[rung]);
             self.late[rung] = self.late[rung] * keep + late[rung];
         }
-        let rung = self.lately.back().map_or(FIRST, |wish| wish.2);
         self.load = self.load * keep + seen.load;
         self.reference = self.reference * keep + seen.reference;
         self.real_late = self.real_late * keep + seen.late_ratio * seen.load;
@@ -111,7 +151,8 @@ impl Shadows {
 
     /// The price that spends its share of the budget and no more than the reference costs.
     pub(super) fn price(&mut self, allowed: f64, seen: &Seen) -> f64 {
-        let aim = SPENT * allowed;
+        let known = self.settled / (self.settled + SPENT_SAMPLES);
+        let aim = (SPENT_FIRST + SPENT_MORE * known) * allowed;
         let (load, reference) = (seen.load.max(1e-9), seen.reference.max(1.0));
         let check = CHECK_SAMPLES * aim * load;
         let more_late = ((self.real_late + check) / (self.shadow_late + check))

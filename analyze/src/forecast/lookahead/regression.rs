@@ -18,6 +18,9 @@ const LEVEL: usize = 2;
 const MEMORY: f64 = 40_000.0;
 /// Errors are cut at so many of their sizes before weights learn from them.
 const ERROR_MAX: f64 = 30.0;
+/// Errors are cut at so many of their sizes before the size follows them: a step of the load is a rare large error, which the
+/// histogram's tail shows. Were the size to grow with it as well, it would count twice.
+const SIZE_MAX: f64 = 6.0;
 /// The size of errors follows within 33 samples, and beside it slowly over 2,000; both together guard against calm that ends.
 const FAST_GAIN: f64 = 0.03;
 const SLOW_GAIN: f64 = 0.000_5;
@@ -82,8 +85,16 @@ impl Regression {
         ((self.fast * self.fast + self.slow * self.slow) / 2.0).sqrt().max(SCALE_MIN)
     }
 
-    /// Compares a prediction with what came.
-    pub(super) fn learn(&mut self, features: &[f64; FEATURES], change: f64, scale: f64, seen: f64) {
+    /// Compares a prediction with what came. The errors of neighbours rest on the same way ahead, so one of a lead of `steps` tells
+    /// the histogram as much as one in so many of a single step.
+    pub(super) fn learn(
+        &mut self,
+        features: &[f64; FEATURES],
+        change: f64,
+        scale: f64,
+        seen: f64,
+        steps: usize,
+    ) {
         if !seen.is_finite() {
             return;
         }
@@ -92,19 +103,19 @@ impl Regression {
             self.judge(error / scale, scale);
         }
         self.samples += 1;
-        self.count(bin(error / scale));
-        let size = error.abs() * DEVIATION;
-        self.fast += FAST_GAIN * (size.min(ERROR_MAX * scale) - self.fast);
+        self.count(bin(error / scale), 1.0 / steps.max(1) as f64);
+        let size = (error.abs() * DEVIATION).min(SIZE_MAX * scale);
+        self.fast += FAST_GAIN * (size - self.fast);
         let gain = SLOW_GAIN.max(1.0 / (self.samples as f64 + SLOW_PRIOR));
-        self.slow += gain * (size.min(20.0 * scale) - self.slow);
+        self.slow += gain * (size - self.slow);
         self.update(features, scale, seen);
     }
 
-    fn count(&mut self, bin: usize) {
-        let share = 1.0 / (self.mass + 1.0);
+    fn count(&mut self, bin: usize, samples: f64) {
+        let share = samples / (self.mass + samples);
         self.histogram.iter_mut().for_each(|weight| *weight *= 1.0 - share);
         self.histogram[bin] += share;
-        self.mass = (self.mass + 1.0).min(MEMORY);
+        self.mass = (self.mass + samples).min(MEMORY);
     }
 
     fn update(&mut self, features: &[f64; FEATURES], scale: f64, seen: f64) {
@@ -251,7 +262,7 @@ mod tests {
             let mut features = [0.0; FEATURES];
             features[0] = slope;
             let (change, scale) = (regression.change(&features), regression.scale());
-            regression.learn(&features, change, scale, slope);
+            regression.learn(&features, change, scale, slope, 1);
         }
         let mut features = [0.0; FEATURES];
         features[0] = 0.1;

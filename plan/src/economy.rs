@@ -228,6 +228,10 @@ impl Economy {
         let (_, lasting) = self.lately.iter().max_by_key(|(_, replicas)| *replicas)?;
         let asked = Asked { curve: &self.curve, per_replica, sheds: terms.sheds };
         let (first, second) = (self.ahead(seen), self.ahead(seen) + interval(seen));
+        // Where replicas are ready sooner than the forecast begins, it says nothing of that time: the plan follows what it sees.
+        if outlook.points.first()?.after > first {
+            return None;
+        }
         let ask = |ahead: Duration| {
             let load = Spread::at(outlook, ahead)?;
             let (replicas, cost) = asked.best(&load, price, current.max(1));
@@ -358,5 +362,43 @@ impl Asked<'_> {
             (replicas, least) = (replicas - 1, next);
         }
         (replicas, least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{at, policy_spec, service_assessment};
+    use proto::model::{Capacity, OutlookPoint};
+
+    /// Five minutes of steady load, with an outlook whose first point lies so far away.
+    fn advised(first: Duration) -> Option<Advice> {
+        let (policy, line) = (policy_spec("catalog").scale.unwrap(), Line::default());
+        let terms = Terms::of(&policy, None, false, &line);
+        let mut economy = Economy::default();
+        let mut newest = None;
+        for second in 1..=300 {
+            let signals =
+                [("load", 100.0), ("ready_replicas", 2.0), ("utilisation", 0.5), ("bad_ratio", 0.0)];
+            let mut seen = service_assessment("catalog", second, &signals);
+            seen.capacity = Capacity { per_replica: Some(100.0), samples: 300, ..Capacity::default() };
+            let point = |after| OutlookPoint { after, values: vec![90.0, 100.0, 110.0] };
+            seen.outlook = Some(Box::new(Outlook {
+                at: at(second),
+                levels: vec![0.1, 0.5, 0.9],
+                points: vec![point(first), point(first * 2)],
+                late: Vec::new(),
+                coverage_ratio: None,
+            }));
+            economy.observe(&seen, &terms);
+            newest = Some(seen);
+        }
+        economy.advice(&newest?, &terms, 2)
+    }
+
+    #[test]
+    fn a_forecast_that_begins_after_replicas_could_be_ready_is_not_followed() {
+        assert!(advised(Duration::from_secs(5)).is_some());
+        assert!(advised(Duration::from_secs(60)).is_none());
     }
 }

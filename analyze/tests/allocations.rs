@@ -68,7 +68,7 @@ fn batch(resource: &ResourceId, at: Timestamp, tick: u64, introduce: bool) -> Sa
     let descriptor = |handle| SignalDescriptor {
         handle,
         signal: SignalId::new(resource.clone(), format!("node_cpu_seconds_total{{cpu=\"{handle}\"}}"))
-            .unwrap(),
+            .expect("a name that is valid"),
         kind: SignalKind::Rate,
         unit: String::new(),
         declared: false,

@@ -53,6 +53,5 @@ pub struct Evidence {
     pub deviating: bool,
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -81,8 +81,10 @@ pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
             eprintln!("homeostat: bench {name} ...");
             if name == "analyze" {
                 // First, and without the other services: it measures the memory of this process.
-                let (wish, cache) =
-                    (analyze::Wish { quick: args.quick, peers: args.peers }, compose::data_dir(&global).join("peers"));
+                let (wish, cache) = (
+                    analyze::Wish { quick: args.quick, peers: args.peers },
+                    compose::data_dir(&global).join("peers"),
+                );
                 figures.extend(analyze::group(&dir, &cache, wish, &ctx).await?);
                 continue;
             }

@@ -12,5 +12,6 @@ pub use rules::{Rule, Token, by_name, names};
 pub use scenarios::{PhaseCount, Scenario, ScenarioRun, run, scenarios};
 pub use traffic::{Errors, Fate};
 pub use trips::{
-    Drill, FalseOpenings, Until, drill, false_openings, openings, poisoning, poisson, seasonal_detection, wilson,
+    Drill, FalseOpenings, Until, drill, false_openings, openings, poisoning, poisson, seasonal_detection,
+    wilson,
 };

@@ -253,7 +253,9 @@ impl ReplicaSet {
     }
 
     async fn ask(&self, address: std::net::SocketAddr, path: &str) -> Option<bytes::Bytes> {
-        let asked = tokio::time::timeout(PROBE_TIMEOUT, upstream::get(&self.client, address, path, Priority::Normal)).await;
+        let asked =
+            tokio::time::timeout(PROBE_TIMEOUT, upstream::get(&self.client, address, path, Priority::Normal))
+                .await;
         let (answer, body) = asked.ok()?.ok()?;
         answer.status.is_success().then_some(body)
     }

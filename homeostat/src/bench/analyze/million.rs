@@ -104,7 +104,8 @@ fn arrivals(
 ) -> anyhow::Result<Seen> {
     let mut seen = Seen::new()?;
     // Introducing a million names is a restart, not a steady state: it is not measured.
-    stream.tick(templates.end + INTERVAL, true)?;
+    let at = templates.end + INTERVAL;
+    (0..stream.parcels()).try_for_each(|parcel| stream.send(parcel, at, at, true).map(drop))?;
     let (began, parcels) = (ctx.clock.monotonic(), stream.parcels());
     for tick in 0..load.ticks() {
         for parcel in 0..parcels {

@@ -14,7 +14,7 @@ pub use codec::Damaged;
 
 /// The format of the bodies written here.
 pub const FORMAT: u32 = 5;
-/// Bytes of a signal in memory without its names: all that a sample touches.
+/// Bytes of a signal in memory without its names and histograms: what a sample touches, beside one bucket of these.
 pub const SIGNAL_BYTES: usize = size_of::<Signal>();
 /// Signals and resources of one body, at most: a body that claims more is damaged.
 const COUNT_MAX: u32 = 4_096;

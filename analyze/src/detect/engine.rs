@@ -1,4 +1,4 @@
-//! All that judges one signal: the thresholds that people review, and the detectors. The same in production and in
+//! All that judges one signal in production: the thresholds that people review, and the detectors, which are those of
 //! `homeostat detect`.
 
 use jiff::Timestamp;

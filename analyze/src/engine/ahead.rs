@@ -83,16 +83,12 @@ impl Ahead {
 impl Stored for Ahead {
     fn save(&self, writer: &mut Writer) {
         let Self { lookahead, late, ticks, known, sum } = self;
-        writer.put(&lookahead.is_some());
-        if let Some(lookahead) = lookahead {
-            writer.put(&**lookahead);
-        }
-        writer.put(late).put(ticks).put(known).put(sum);
+        writer.put(lookahead).put(late).put(ticks).put(known).put(sum);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
-        let lookahead = if reader.get()? { Some(Box::new(reader.get()?)) } else { None };
-        let (late, ticks, known) = (reader.get()?, reader.get()?, reader.get()?);
+        let (lookahead, late) = (reader.get()?, reader.get()?);
+        let (ticks, known) = (reader.get()?, reader.get()?);
         Ok(Self { lookahead, late, ticks, known, sum: reader.get()? })
     }
 }

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_day_of_a_declared_signal_is_found_and_that_of_another_is_not_looked_for() {
+    fn the_day_of_one_signal_is_found_and_the_noise_of_another_has_none() {
         let mut plant = Plant::new("service:staging/catalog");
         plant.interval = std::time::Duration::from_secs(600);
         let (mut finder, mut found) = (Finder::default(), Vec::new());

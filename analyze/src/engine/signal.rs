@@ -215,14 +215,9 @@ impl Signal {
 impl Signal {
     /// Writes it, without the place of its resource, which a restart may change.
     pub(crate) fn save(&self, writer: &mut Writer) {
-        let Self { id, kind, unit, declared, resource: _, engine, .. } = self;
-        let Self { seasons, last_at, crossings, now, .. } = self;
-        writer.text(&id.to_string()).text(kind.as_str()).text(unit).put(declared).put(engine);
-        writer.put(&seasons.is_some());
-        if let Some(keeper) = seasons {
-            writer.put(&**keeper);
-        }
-        writer.put(last_at);
+        let Self { id, kind, unit, declared, resource: _, engine, seasons, last_at, crossings, now } = self;
+        writer.text(&id.to_string()).text(kind.as_str()).text(unit);
+        writer.put(declared).put(engine).put(seasons).put(last_at);
         writer.put(crossings).put(&now.value).text(now.quality.as_str()).put(&now.evidence);
     }
 
@@ -234,7 +229,7 @@ impl Signal {
             declared: reader.get()?,
             resource: 0,
             engine: reader.get()?,
-            seasons: if reader.get()? { Some(Box::new(reader.get()?)) } else { None },
+            seasons: reader.get()?,
             last_at: reader.get()?,
             crossings: reader.get()?,
             now: Now { value: reader.get()?, quality: reader.parse()?, evidence: reader.get()? },

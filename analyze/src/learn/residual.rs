@@ -238,19 +238,22 @@ fn normal_quantile(share: f64) -> f64 {
 impl Stored for Residuals {
     fn save(&self, writer: &mut Writer) {
         let Self { sides, zero, gain } = self;
-        writer.put(zero).put(gain).put(&sides.is_some());
-        if let Some(Sides { below, above }) = sides.as_deref() {
-            writer.put(below).put(above);
-        }
+        writer.put(zero).put(gain).put(sides);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         let (zero, gain) = (reader.get()?, reader.get()?);
-        let sides = if reader.get()? {
-            Some(Box::new(Sides { below: reader.get()?, above: reader.get()? }))
-        } else {
-            None
-        };
-        Ok(Self { sides, zero, gain })
+        Ok(Self { sides: reader.get()?, zero, gain })
+    }
+}
+
+impl Stored for Sides {
+    fn save(&self, writer: &mut Writer) {
+        let Self { below, above } = self;
+        writer.put(below).put(above);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { below: reader.get()?, above: reader.get()? })
     }
 }

@@ -146,6 +146,15 @@ impl<T: Stored> Stored for Option<T> {
     }
 }
 
+impl<T: Stored> Stored for Box<T> {
+    fn save(&self, writer: &mut Writer) {
+        (**self).save(writer);
+    }
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        reader.get().map(Box::new)
+    }
+}
+
 impl<T: Stored, const N: usize> Stored for [T; N] {
     fn save(&self, writer: &mut Writer) {
         self.iter().for_each(|value| value.save(writer));

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use chassis::Context;
 use jiff::Timestamp;
 use proto::{
-    model::{Assessment, Capacity, DataQuality, Quality, ResourceId, SignalGlance, ThresholdState, openslo},
+    model::{Assessment, Capacity, DataQuality, Quality, ResourceId, SignalGlance, openslo},
     wire::{self, objectives_client::ObjectivesClient},
 };
 use std::time::Duration;
@@ -85,19 +85,7 @@ fn span(from: Timestamp, hour: i64) -> LiveSpan {
 }
 
 fn seen(resource: &ResourceId, at: Timestamp, number: usize, tick: i64) -> Assessment {
-    let glance = |name: &str, value: f64| SignalGlance {
-        name: name.to_owned(),
-        value: Some(value),
-        quality: Quality::Good,
-        expected: None,
-        lower: None,
-        upper: None,
-        scale: None,
-        threshold_state: ThresholdState::Learning,
-        deviating: false,
-        at,
-        deviation: None,
-    };
+    let glance = |name: &str, value: f64| SignalGlance::plain(name, Some(value), at);
     let bad = if (number as i64 + tick) % 97 == 0 { 0.02 } else { 0.0 };
     let data = DataQuality {
         quality: Quality::Good,

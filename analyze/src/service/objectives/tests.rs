@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::model::{Capacity, DataQuality, Quality, SignalGlance, ThresholdState, openslo};
+use proto::model::{Capacity, DataQuality, Quality, SignalGlance, openslo};
 
 use super::*;
 use crate::slo::objective::resolve;
@@ -50,19 +50,7 @@ const POLICY: &str = r#"    homeostat.io/error-budget-policy: '{"steps":[{"at":0
 
 fn seen(resource: &str, second: i64, bad: f64) -> Assessment {
     let resource: ResourceId = resource.parse().unwrap();
-    let glance = |name: &str, value| SignalGlance {
-        name: name.to_owned(),
-        value: Some(value),
-        quality: Quality::Good,
-        expected: None,
-        lower: None,
-        upper: None,
-        scale: None,
-        threshold_state: ThresholdState::Learning,
-        deviating: false,
-        at: at(second),
-        deviation: None,
-    };
+    let glance = |name: &str, value| SignalGlance::plain(name, Some(value), at(second));
     let data = DataQuality {
         quality: Quality::Good,
         reason: String::new(),

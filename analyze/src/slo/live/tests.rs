@@ -1,6 +1,6 @@
 //! Objectives from OpenSLO text, tracked over made-up assessments.
 
-use proto::model::{BudgetMeasure, Capacity, DataQuality, Quality, SignalGlance, ThresholdState, openslo};
+use proto::model::{BudgetMeasure, Capacity, DataQuality, Quality, SignalGlance, openslo};
 
 use super::super::objective::resolve;
 use super::*;
@@ -16,19 +16,7 @@ fn service() -> ResourceId {
 }
 
 fn glance(name: &str, value: Option<f64>, quality: Quality, at: Timestamp) -> SignalGlance {
-    SignalGlance {
-        name: name.to_owned(),
-        value,
-        quality,
-        expected: None,
-        lower: None,
-        upper: None,
-        scale: None,
-        threshold_state: ThresholdState::Learning,
-        deviating: false,
-        at,
-        deviation: None,
-    }
+    SignalGlance { quality, ..SignalGlance::plain(name, value, at) }
 }
 
 fn seen(second: i64, signals: &[(&str, Option<f64>, Quality)]) -> Assessment {

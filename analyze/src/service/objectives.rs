@@ -77,9 +77,8 @@ impl Book {
                 let earlier = before.remove(&spec.id);
                 self.add(spec, resource, earlier);
             } else {
-                let prefix = format!("{}{{", spec.id);
-                let groups: Vec<_> = before.keys().filter(|id| id.starts_with(&prefix)).cloned().collect();
-                for id in groups {
+                let known: Vec<_> = groups(&before, &spec.id).cloned().collect();
+                for id in known {
                     if let Some(live) = before.remove(&id) {
                         let about = live.about().clone();
                         self.add(ObjectiveSpec { id, ..spec.clone() }, about, Some(live));
@@ -141,16 +140,15 @@ impl Book {
     fn group(&mut self, edge: &ResourceId) {
         let Some((caller, callee)) = edge.edge_ends() else { return };
         let Ok(caller) = ResourceId::service(edge.namespace(), caller) else { return };
-        let specs = self.grouped.get(&caller).cloned().unwrap_or_default();
-        for spec in specs {
+        let Some(specs) = self.grouped.get(&caller) else { return };
+        // Nearly always all are known: nothing is copied then.
+        let new = specs.iter().filter_map(|spec| {
             let id = format!("{}{{{CALLEE}={callee}}}", spec.id);
-            let prefix = format!("{}{{", spec.id);
-            let groups =
-                self.lives.range(prefix.clone()..).take_while(|(id, _)| id.starts_with(&prefix)).count();
-            if !self.lives.contains_key(&id) && groups < GROUPS_MAX {
-                self.add(ObjectiveSpec { id, ..spec }, edge.clone(), None);
-            }
-        }
+            let is_new = !self.lives.contains_key(&id) && groups(&self.lives, &spec.id).count() < GROUPS_MAX;
+            is_new.then(|| ObjectiveSpec { id, ..spec.clone() })
+        });
+        let new: Vec<_> = new.collect();
+        new.into_iter().for_each(|spec| self.add(spec, edge.clone(), None));
     }
 
     fn policies(&self, resource: &ResourceId) -> Vec<BudgetPolicyState> {
@@ -201,10 +199,8 @@ impl Book {
     /// The objectives that are not tracked, each with the reason.
     pub fn without(&self) -> Vec<TrackedObjective> {
         let mut all: Vec<TrackedObjective> = Vec::new();
-        let waits = self.grouped.values().flatten().filter(|spec| {
-            let prefix = format!("{}{{", spec.id);
-            !self.lives.keys().any(|id| id.starts_with(&prefix))
-        });
+        let waits = self.grouped.values().flatten();
+        let waits = waits.filter(|spec| groups(&self.lives, &spec.id).next().is_none());
         all.extend(waits.filter_map(|spec| unseen(spec, format!("no {CALLEE} has been seen yet"))));
         all.extend(self.untracked.iter().cloned());
         all
@@ -221,6 +217,13 @@ impl Book {
         };
         wanted.into_iter().filter_map(save).collect()
     }
+}
+
+/// The groups of a grouped objective.
+fn groups<'a>(lives: &'a BTreeMap<String, Live>, id: &str) -> impl Iterator<Item = &'a String> + use<'a> {
+    let prefix = format!("{id}{{");
+    let from = lives.range(prefix.clone()..).map(|(id, _)| id);
+    from.take_while(move |id| id.starts_with(&prefix))
 }
 
 fn unseen(spec: &ObjectiveSpec, reason: String) -> Option<TrackedObjective> {

@@ -28,16 +28,24 @@ for migration in "$root"/migrations/*.sql; do
     "$programs/psql" -q -v ON_ERROR_STOP=1 -h "$work" -U prepare -d prepare -f "$migration"
 done
 
-rm -rf "$root/.sqlx"
-mkdir "$root/.sqlx"
+# Made aside, so that a build which runs meanwhile finds the old metadata, never half of the new.
+mkdir "$work/sqlx"
+chmod 755 "$work/sqlx"
 touch "$root/knowledge/src/lib.rs"
 cd "$root"
-SQLX_OFFLINE=false DATABASE_URL="postgres:///prepare?host=$work&user=prepare" SQLX_OFFLINE_DIR="$root/.sqlx" cargo check -p knowledge --all-targets
-echo "$(ls "$root/.sqlx" | wc -l) queries in .sqlx"
+SQLX_OFFLINE=false DATABASE_URL="postgres:///prepare?host=$work&user=prepare" SQLX_OFFLINE_DIR="$work/sqlx" cargo check -p knowledge --all-targets
+echo "$(ls "$work/sqlx" | wc -l) queries"
 
-# With --check nothing may have changed: what is committed fits the migrations and the queries.
-if [ "${1:-}" = --check ] && [ -n "$(git -C "$root" status --porcelain .sqlx)" ]; then
-    git -C "$root" status --short .sqlx >&2
-    echo "prepare.sh: .sqlx is not up to date; run knowledge/prepare.sh and commit it" >&2
-    exit 1
+# With --check nothing is written: what is committed must fit the migrations and the queries.
+if [ "${1:-}" = --check ]; then
+    if ! diff -rq "$root/.sqlx" "$work/sqlx" >&2; then
+        echo "prepare.sh: .sqlx is not up to date; run knowledge/prepare.sh and commit it" >&2
+        exit 1
+    fi
+else
+    mkdir -p "$root/.sqlx"
+    for old in "$root"/.sqlx/*; do
+        [ -e "$work/sqlx/$(basename "$old")" ] || rm -f "$old"
+    done
+    cp "$work"/sqlx/* "$root/.sqlx/"
 fi

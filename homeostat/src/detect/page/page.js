@@ -58,7 +58,7 @@ function table() {
   box.append(element("h2", D.alerts.length ? "Alerts" : "No alert opened in this series."));
   if (!shown.length) return;
   const t = element("table"), head = element("tr");
-  const columns = [["#"], ["opened"], ["why"], ["value", "n"], ["expected", "n"], ["usual range", "n"], ["score", "n"], ["confidence", "n"]];
+  const columns = [["#"], ["opened"], ["why"], ["value", "n"], ["expected", "n"], ["usual range", "n"], ["severity", "n"], ["confidence", "n"]];
   for (const [name, of] of HOST ? [...columns.slice(0, 3), columns[6]] : columns) head.append(element("th", name, of));
   const thead = element("thead"); thead.append(head); t.append(thead);
   const body = element("tbody");
@@ -67,7 +67,7 @@ function table() {
     badge.append(element("span", k + 1, "badge"));
     row.append(badge, element("td", moment(D.t[a.i])), element("td", a.why));
     if (!HOST) row.append(element("td", number(D.v[a.i]), "n"), element("td", number(D.e[a.i]), "n"), element("td", known(D.l[a.i]) || known(D.u[a.i]) ? `${number(D.l[a.i])} … ${number(D.u[a.i])}` : "–", "n"));
-    row.append(element("td", D.s[a.i].toFixed(3), "n"));
+    row.append(element("td", D.y[a.i].toFixed(2), "n"));
     if (!HOST) row.append(element("td", Math.round(100 * a.confidence) + " %", "n"));
     row.addEventListener("click", () => { around(D.t[a.i]); $("main").scrollIntoView({ behavior: "smooth", block: "center" }); });
     body.append(row);
@@ -264,7 +264,7 @@ function drawScore() {
   for (const p of thinned(D.y, a, b, x)) p ? piece.push(p) : fill();
   fill();
   stroke(c, thinned(D.s, a, b, x), y, css("score"), 1);
-  for (const q of D.alerts) if (q.i >= a && q.i < b) { c.fillStyle = css("alert"); c.beginPath(); c.arc(x(D.t[q.i]), y(D.s[q.i]), 3, 0, 7); c.fill(); }
+  for (const q of D.alerts) if (q.i >= a && q.i < b) { c.fillStyle = css("alert"); c.beginPath(); c.arc(x(D.t[q.i]), y(D.y[q.i]), 3, 0, 7); c.fill(); }
   if (hover >= 0) { c.fillStyle = css("quiet"); c.globalAlpha = 0.5; c.fillRect(Math.round(x(D.t[hover])), top, 1, bottom - top); c.globalAlpha = 1; }
   c.restore();
 }

@@ -24,6 +24,15 @@ pub enum Slo {
         #[command(flatten)]
         output: Output,
     },
+    /// Takes an imported document out of force; its versions stay in the history. Refused while others refer to it, or while
+    /// measures of its error-budget policy are in force.
+    Delete {
+        /// Which: `SLO/name`, `SLI/name`, `AlertPolicy/name`, ...
+        document: String,
+        /// How.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Every objective.
     List {
         /// How.

@@ -13,6 +13,7 @@ pub mod score;
 pub mod seasonality;
 pub mod services;
 pub mod slo;
+mod slo_delete;
 pub mod slo_history;
 mod slo_story;
 mod slo_word;

@@ -250,6 +250,7 @@ fn unseen_named(id: &str, title: &str, reason: String) -> Option<TrackedObjectiv
         exhaustion: None,
         policy: None,
         alert: String::new(),
+        readings: Vec::new(),
     })
 }
 

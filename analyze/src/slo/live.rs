@@ -338,6 +338,7 @@ impl Live {
             }),
             policy: self.policy_state(),
             alert: self.alerting.firing().map_or_else(String::new, |urgency| urgency.as_str().to_owned()),
+            readings: Vec::new(),
         }
     }
 

@@ -76,6 +76,9 @@ pub async fn run(clients: Clients, command: Slo) -> anyhow::Result<u8> {
     match command {
         Slo::Import { files, output } => import(&clients, &read(&files)?, output.output).await,
         Slo::Simulate { seed, runs, output } => simulate(seed, runs, output.output),
+        Slo::Delete { document, output } => {
+            super::slo_delete::delete(&clients, &document, output.output).await
+        }
         Slo::List { output } => {
             let rows: Vec<Row> = objectives(&stored(&clients).await?)?.iter().map(row).collect();
             output::print(output.output, &rows, |rows| show_rows(rows))?;
@@ -174,7 +177,7 @@ async fn import(clients: &Clients, documents: &[Document], format: Format) -> an
     for document in documents {
         let body = openslo::write_one(document)?;
         let (kind, name) = (document.kind().to_string(), document.metadata.name.clone());
-        wanted.push(wire::ObjectiveDocument { kind, name, body, version: 0, applied_at_unix_ms: 0 });
+        wanted.push(wire::ObjectiveDocument { kind, name, body, ..Default::default() });
     }
     let request = wire::ImportObjectivesRequest { documents: wanted };
     client(clients)?.import_objectives(request).await?;

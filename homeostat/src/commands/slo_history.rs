@@ -14,7 +14,10 @@ use anyhow::Context as _;
 use chassis::{Clock as _, exit};
 use jiff::Timestamp;
 use proto::{
-    model::{BudgetPolicyState, ExhaustionForecast, ObjectiveStanding, ObjectiveState, TrackedObjective},
+    model::{
+        BudgetPolicyState, ExhaustionForecast, ObjectiveStanding, ObjectiveState, QueryReading,
+        TrackedObjective,
+    },
     wire,
 };
 use serde::Serialize;
@@ -43,6 +46,7 @@ struct Imported {
     exhaustion: Option<ExhaustionForecast>,
     policy: Option<BudgetPolicyState>,
     alert: String,
+    readings: Vec<QueryReading>,
 }
 
 async fn states(clients: &Clients) -> anyhow::Result<Vec<Now>> {
@@ -68,10 +72,21 @@ async fn imported(clients: &Clients) -> anyhow::Result<Vec<Now>> {
             exhaustion,
             policy,
             alert,
+            readings,
         } = one;
         let resource = resource.to_string();
-        let imported =
-            Imported { title, resource, untracked, incomplete, from, to, exhaustion, policy, alert };
+        let imported = Imported {
+            title,
+            resource,
+            untracked,
+            incomplete,
+            from,
+            to,
+            exhaustion,
+            policy,
+            alert,
+            readings,
+        };
         Now { objective, state, imported: Some(imported) }
     };
     Ok(listed.into_iter().map(one).collect())

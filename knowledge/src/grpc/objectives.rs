@@ -43,9 +43,18 @@ fn checked(document: &wire::ObjectiveDocument) -> Result<Vec<wire::ObjectiveDocu
         let body = openslo::write_one(document)
             .map_err(|error| Status::internal(format!("cannot write a document: {error}")))?;
         let (kind, name) = (document.kind().to_string(), document.metadata.name.clone());
-        Ok(wire::ObjectiveDocument { kind, name, body, version: 0, applied_at_unix_ms: 0 })
+        Ok(wire::ObjectiveDocument { kind, name, body, version: 0, applied_at_unix_ms: 0, deleted: false })
     };
     read.iter().map(one).collect()
+}
+
+/// The documents among these that refer to that one.
+fn referring(bodies: &[String], kind: openslo::Kind, name: &str) -> Vec<String> {
+    let documents = bodies.iter().filter_map(|body| openslo::read(body).ok()).flatten();
+    documents
+        .filter(|document| document.references().contains(&(kind, name)))
+        .map(|document| format!("{} {}", document.kind(), document.metadata.name))
+        .collect()
 }
 
 fn span(span: &wire::BudgetSpan) -> Result<(), Status> {
@@ -73,6 +82,24 @@ impl ObjectivesRpc {
         at_most("documents", documents.len(), DOCUMENTS_MOST)?;
         let documents = objective::import(&self.pool, documents, self.clock.now().as_millisecond()).await?;
         Ok(wire::ImportObjectivesResponse { documents })
+    }
+
+    async fn delete(
+        &self,
+        request: wire::DeleteObjectiveRequest,
+    ) -> Result<wire::DeleteObjectiveResponse, Status> {
+        let wire::DeleteObjectiveRequest { kind, name } = request;
+        let known: openslo::Kind =
+            kind.parse().map_err(|_| invalid("kind", &kind, "must be a kind of OpenSLO document"))?;
+        let needed_by = |bodies: &[String]| referring(bodies, known, &name);
+        let now_ms = self.clock.now().as_millisecond();
+        match objective::delete(&self.pool, known.as_str(), &name, now_ms, needed_by).await? {
+            Ok(document) => Ok(wire::DeleteObjectiveResponse { document: Some(document) }),
+            Err(objective::Kept::Absent) => Err(Status::not_found(format!("there is no {known} {name}"))),
+            Err(objective::Kept::Needed(names)) => {
+                Err(Status::failed_precondition(format!("{known} {name} is needed by {}", names.join(", "))))
+            }
+        }
     }
 
     async fn record(&self, request: wire::RecordBudgetRequest) -> Result<wire::RecordBudgetResponse, Status> {
@@ -131,6 +158,13 @@ impl Objectives for ObjectivesRpc {
             Ok(wire::ListObjectivesResponse { documents, revision })
         })
         .await
+    }
+
+    async fn delete_objective(
+        &self,
+        request: Request<wire::DeleteObjectiveRequest>,
+    ) -> Answer<wire::DeleteObjectiveResponse> {
+        reply(self.delete(request.into_inner())).await
     }
 
     async fn record_budget(

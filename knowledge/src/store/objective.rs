@@ -23,7 +23,7 @@ pub(crate) async fn import(
     let mut stored = Vec::with_capacity(documents.len());
     for document in documents {
         let newest = sqlx::query!(
-            r#"select version, body, unix_ms(at) as "at!" from objective_document
+            r#"select version, body, deleted, unix_ms(at) as "at!" from objective_document
                where kind = $1 and name = $2 order by version desc limit 1"#,
             document.kind,
             document.name,
@@ -32,7 +32,7 @@ pub(crate) async fn import(
         .await
         .map_err(&failed)?;
         let version = match newest {
-            Some(newest) if newest.body == document.body => {
+            Some(newest) if newest.body == document.body && !newest.deleted => {
                 let (version, applied_at_unix_ms) = (unsigned(newest.version), newest.at);
                 stored.push(wire::ObjectiveDocument { version, applied_at_unix_ms, ..document });
                 continue;
@@ -58,6 +58,70 @@ pub(crate) async fn import(
     Ok(stored)
 }
 
+/// Why a document was not deleted.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// There is none of that name.
+    Absent,
+    /// These refer to it.
+    Needed(Vec<String>),
+}
+
+/// Takes a document out of force, unless another one in force refers to it: `needed_by` says which of these bodies do.
+pub(crate) async fn delete(
+    pool: &PgPool,
+    kind: &str,
+    name: &str,
+    now_ms: i64,
+    needed_by: impl Fn(&[String]) -> Vec<String>,
+) -> Result<Result<wire::ObjectiveDocument, Kept>, Error> {
+    let failed = Error::sql("delete an objective");
+    let mut tx = pool.begin().await.map_err(&failed)?;
+    // Nothing that refers to it may come in meanwhile.
+    sqlx::query!("lock table objective_document in exclusive mode")
+        .execute(&mut *tx)
+        .await
+        .map_err(&failed)?;
+    let rows = sqlx::query!(
+        r#"select kind, name, version, body from objective_document o
+           where not deleted
+             and version = (select max(version) from objective_document n where n.kind = o.kind and n.name = o.name)"#,
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(&failed)?;
+    let (of_it, others): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| row.kind == kind && row.name == name);
+    let Some(newest) = of_it.into_iter().next() else { return Ok(Err(Kept::Absent)) };
+    let bodies: Vec<String> = others.into_iter().map(|row| row.body).collect();
+    let needed = needed_by(&bodies);
+    if !needed.is_empty() {
+        return Ok(Err(Kept::Needed(needed)));
+    }
+    let version = newest.version + 1;
+    sqlx::query!(
+        "insert into objective_document (kind, name, version, at, body, deleted)
+         values ($1, $2, $3, from_unix_ms($4::bigint), $5, true)",
+        kind,
+        name,
+        version,
+        now_ms,
+        newest.body,
+    )
+    .execute(&mut *tx)
+    .await
+    .map_err(&failed)?;
+    tx.commit().await.map_err(&failed)?;
+    Ok(Ok(wire::ObjectiveDocument {
+        kind: newest.kind,
+        name: newest.name,
+        body: newest.body,
+        version: unsigned(version),
+        applied_at_unix_ms: now_ms,
+        deleted: true,
+    }))
+}
+
 /// How many versions were ever imported.
 pub(crate) async fn revision(pool: &PgPool) -> Result<u64, Error> {
     let count = sqlx::query_scalar!(r#"select count(*) as "count!" from objective_document"#)
@@ -67,7 +131,7 @@ pub(crate) async fn revision(pool: &PgPool) -> Result<u64, Error> {
     Ok(unsigned(count))
 }
 
-/// By kind and name; the newest version of each, or all of them.
+/// By kind and name; the newest version of each that is in force, or all versions that ever were.
 pub(crate) async fn list(
     pool: &PgPool,
     kind: &str,
@@ -75,9 +139,9 @@ pub(crate) async fn list(
     versions: bool,
 ) -> Result<Vec<wire::ObjectiveDocument>, Error> {
     let rows = sqlx::query!(
-        r#"select kind, name, version, body, unix_ms(at) as "at!" from objective_document o
+        r#"select kind, name, version, body, deleted, unix_ms(at) as "at!" from objective_document o
            where ($1 = '' or kind = $1) and ($2 = '' or name = $2)
-             and ($3 or version = (select max(version) from objective_document n where n.kind = o.kind and n.name = o.name))
+             and ($3 or not deleted and version = (select max(version) from objective_document n where n.kind = o.kind and n.name = o.name))
            order by kind, name, version desc"#,
         kind,
         name,
@@ -94,6 +158,7 @@ pub(crate) async fn list(
             body: row.body,
             version: unsigned(row.version),
             applied_at_unix_ms: row.at,
+            deleted: row.deleted,
         })
         .collect())
 }

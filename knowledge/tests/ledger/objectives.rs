@@ -139,3 +139,43 @@ async fn an_event_is_stored_once() {
     let events = client.list_objective_events(request).await.unwrap().into_inner().events;
     assert_eq!(events, [event]);
 }
+
+#[tokio::test]
+async fn a_deleted_document_is_gone_keeps_its_history_and_may_come_back() {
+    let lab = Lab::start().await;
+    let mut client = lab.client.clone();
+    let slo = "apiVersion: openslo/v1\nkind: SLO\nmetadata: { name: orders }\nspec:\n  service: shop\n  indicator:\n    metadata: { name: i }\n    spec: { ratioMetric: { counter: true, good: { metricSource: { type: Prometheus, spec: { query: good } } }, total: { metricSource: { type: Prometheus, spec: { query: all } } } } }\n  timeWindow: [{ duration: 7d, isRolling: true }]\n  budgetingMethod: Occurrences\n  objectives: [{ target: 0.9 }]\n";
+    client.import_objectives(import(&format!("{SERVICE}---\n{slo}"))).await.unwrap();
+    let delete =
+        |kind: &str, name: &str| wire::DeleteObjectiveRequest { kind: kind.into(), name: name.into() };
+    let revision =
+        client.list_objectives(wire::ListObjectivesRequest::default()).await.unwrap().into_inner().revision;
+
+    let needed = client.delete_objective(delete("Service", "shop")).await.unwrap_err();
+    assert_eq!(needed.code(), tonic::Code::FailedPrecondition);
+    assert!(needed.message().contains("SLO orders"), "it says who needs it: {}", needed.message());
+    assert_eq!(
+        client.delete_objective(delete("SLO", "other")).await.unwrap_err().code(),
+        tonic::Code::NotFound
+    );
+    assert_eq!(
+        client.delete_objective(delete("Pod", "orders")).await.unwrap_err().code(),
+        tonic::Code::InvalidArgument
+    );
+
+    let gone = client.delete_objective(delete("SLO", "orders")).await.unwrap().into_inner().document.unwrap();
+    assert_eq!((gone.version, gone.deleted), (2, true));
+    client.delete_objective(delete("Service", "shop")).await.unwrap();
+    let listed = client
+        .list_objectives(wire::ListObjectivesRequest { known_revision: revision, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(listed.documents.is_empty() && listed.revision > revision, "readers learn of it: {listed:?}");
+    let ask = wire::ListObjectivesRequest { kind: "SLO".into(), versions: true, ..Default::default() };
+    let all = client.list_objectives(ask).await.unwrap().into_inner().documents;
+    assert_eq!(all.iter().map(|one| (one.version, one.deleted)).collect::<Vec<_>>(), [(2, true), (1, false)]);
+
+    let back = client.import_objectives(import(slo)).await.unwrap().into_inner().documents;
+    assert_eq!((back[0].version, back[0].deleted), (3, false), "the same text is in force again");
+}

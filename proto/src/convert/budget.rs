@@ -105,6 +105,7 @@ impl TryFrom<wire::TrackedObjective> for model::TrackedObjective {
             exhaustion: value.exhaustion.map(model::ExhaustionForecast::try_from).transpose()?,
             policy: value.policy.map(model::BudgetPolicyState::try_from).transpose()?,
             alert: value.alert,
+            readings: all(value.readings, "readings")?,
         })
     }
 }
@@ -123,6 +124,7 @@ impl From<model::TrackedObjective> for wire::TrackedObjective {
             exhaustion,
             policy,
             alert,
+            readings,
         } = value;
         Self {
             objective,
@@ -136,6 +138,21 @@ impl From<model::TrackedObjective> for wire::TrackedObjective {
             exhaustion: exhaustion.map(Into::into),
             policy: policy.map(Into::into),
             alert,
+            readings: back(readings),
         }
+    }
+}
+
+impl TryFrom<wire::QueryReading> for model::QueryReading {
+    type Error = Error;
+    fn try_from(value: wire::QueryReading) -> Result<Self, Error> {
+        Ok(Self { query: value.query, value: optional_finite(value.value, "value")?, problem: value.problem })
+    }
+}
+
+impl From<model::QueryReading> for wire::QueryReading {
+    fn from(value: model::QueryReading) -> Self {
+        let model::QueryReading { query, value, problem } = value;
+        Self { query, value, problem }
     }
 }

@@ -122,4 +122,17 @@ pub struct TrackedObjective {
     pub policy: Option<BudgetPolicyState>,
     /// The most urgent open alert; empty: none.
     pub alert: String,
+    /// What the queries of its indicator last gave; empty where it is made of signals.
+    pub readings: Vec<QueryReading>,
+}
+
+/// The last answer to a query of an indicator.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QueryReading {
+    /// The query.
+    pub query: String,
+    /// The value as it was read, summed over the series of a counter; `None`: there is none.
+    pub value: Option<f64>,
+    /// Why there is none; empty: there is one.
+    pub problem: String,
 }

@@ -23,7 +23,9 @@ pub use assessment::{
     OutlookPoint, Severity, SignalDeviation, SignalGlance, SignalView, Symptom, SymptomEvidence, SymptomKind,
     SymptomState,
 };
-pub use budget::{BudgetMeasure, BudgetPolicyState, ExhaustionForecast, MeasureInForce, TrackedObjective};
+pub use budget::{
+    BudgetMeasure, BudgetPolicyState, ExhaustionForecast, MeasureInForce, QueryReading, TrackedObjective,
+};
 pub use declared::{
     AutonomyLevel, BreakerRule, Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, PolicySpec,
     ReviewRule, ScalePolicy, ServiceSpec, SloSpec,

@@ -6,6 +6,7 @@
 mod check;
 mod duration;
 mod read;
+mod refs;
 #[cfg(test)]
 mod tests;
 mod upgrade;

@@ -103,7 +103,8 @@ impl Actuator for BreakerActuator {
 
 /// The policy in force with what a directive sets; the rest stays as the process was made.
 fn adopted(current: Policy, setting: &BreakerSetting) -> Policy {
-    let BreakerSetting { mode, failure_ratio_to_open, slow_call, open_wait, half_open_permits } = *setting;
+    let BreakerSetting { mode, failure_ratio_to_open, slow_call, open_wait, half_open_permits, told: _ } =
+        *setting;
     Policy {
         mode: match mode {
             BreakerMode::MetricsOnly => Mode::MetricsOnly,

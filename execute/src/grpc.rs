@@ -1,5 +1,6 @@
 //! Wire → model → call → model → wire. Decides nothing.
 
+mod breakers;
 mod deliveries;
 mod status;
 
@@ -204,6 +205,29 @@ impl execute_server::Execute for ExecuteRpc {
         }
         let undo = self.shared.knowledge.get_directive(reason.id).await.map_err(status::knowledge)?;
         Ok(Response::new(undo.into()))
+    }
+
+    type ObserveStream = Streamed<wire::ObserveResponse>;
+
+    async fn observe(
+        &self,
+        request: Request<tonic::Streaming<wire::ObserveRequest>>,
+    ) -> Replied<Self::ObserveStream> {
+        self.observed(request.into_inner()).await
+    }
+
+    async fn list_breakers(
+        &self,
+        request: Request<wire::ListBreakersRequest>,
+    ) -> Replied<wire::ListBreakersResponse> {
+        self.listed(request.into_inner())
+    }
+
+    async fn override_breaker(
+        &self,
+        request: Request<wire::OverrideBreakerRequest>,
+    ) -> Replied<wire::DirectiveRecord> {
+        self.overridden(request.into_inner()).await
     }
 
     async fn pause(&self, request: Request<wire::PauseRequest>) -> Replied<wire::PauseResponse> {

@@ -61,6 +61,7 @@ pub fn breaker(mode: BreakerMode) -> Directive {
             slow_call: Some(Duration::from_millis(500)),
             open_wait: Duration::from_secs(2),
             half_open_permits: 3,
+            told: None,
         })
     };
     directive(edge(), setting(mode), setting(BreakerMode::MetricsOnly), false)

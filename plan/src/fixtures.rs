@@ -245,6 +245,7 @@ pub fn enforced() -> BreakerSetting {
         slow_call: Some(Duration::from_millis(250)),
         open_wait: Duration::from_secs(1),
         half_open_permits: 2,
+        told: None,
     }
 }
 

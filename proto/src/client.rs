@@ -7,7 +7,8 @@ mod seasonality;
 
 pub use analyze::{Analyze, AssessmentStream, SignalPage};
 pub use execute::{
-    Delivery, DeliveryStream, Execute, Registration, Report, ReportAnswer, ReportDisposition, ReportResult,
+    Delivery, DeliveryStream, Execute, Observing, Registration, Report, ReportAnswer, ReportDisposition,
+    ReportResult,
 };
 pub use knowledge::{
     Change, ChangeEvent, ChangeStream, DeclaredList, DirectiveList, DirectiveStream, Knowledge,

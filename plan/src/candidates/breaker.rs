@@ -116,6 +116,7 @@ fn setting(input: &PlanInput<'_>, rule: &BreakerRule, seen: &Assessment) -> Brea
         slow_call: slow_call(input, seen),
         open_wait: OPEN_WAIT,
         half_open_permits: busy.round().clamp(1.0, PERMITS_MAX) as u32,
+        told: None,
     }
 }
 

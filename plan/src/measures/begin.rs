@@ -211,6 +211,7 @@ fn tightened(
         slow_call: None,
         open_wait: OPEN_WAIT,
         half_open_permits: 1,
+        told: None,
     });
     if before.mode == BreakerMode::ForcedOpen {
         return None;

@@ -4,11 +4,12 @@ use super::{Error, MESSAGE_LIMIT_BYTES, Streamed, answer, refused};
 use crate::{
     convert::{self, all, required, timestamp},
     model::{
-        ActuatorSpec, AppliedGeneration, Directive, DirectiveRecord, DirectiveState, Generation, Lease,
-        Observation, PauseState,
+        ActuatorSpec, AppliedGeneration, BreakerAdvice, BreakerMode, BreakerRecord, BreakerReport, Directive,
+        DirectiveRecord, DirectiveState, Generation, Lease, Observation, PauseState, ResourceId,
     },
     wire::{self, execute_client::ExecuteClient},
 };
+use futures::channel::mpsc;
 use jiff::Timestamp;
 use std::time::Duration;
 use tonic::transport::Channel;
@@ -98,6 +99,30 @@ pub struct ReportAnswer {
     pub state: Option<DirectiveState>,
 }
 
+/// A conversation about breakers: evidence up, advice down, one answer to each word.
+#[derive(Debug)]
+pub struct Observing {
+    said: mpsc::Sender<wire::ObserveRequest>,
+    heard: tonic::Streaming<wire::ObserveResponse>,
+}
+
+impl Observing {
+    /// Tells of all breakers of this instance, and hears what the fleet advises. `None`: Execute ended the conversation.
+    ///
+    /// # Errors
+    /// When the connection broke or the answer breaks the contract.
+    pub async fn tell(&mut self, breakers: Vec<BreakerReport>) -> Result<Option<Vec<BreakerAdvice>>, Error> {
+        let call = "Execute.Observe";
+        let request = wire::ObserveRequest { breakers: convert::back(breakers), ..Default::default() };
+        // Room for one is there: the word before was answered. Without a listener the answer tells that it is over.
+        let _ = self.said.try_send(request);
+        match self.heard.message().await.map_err(refused(call))? {
+            Some(reply) => all(reply.breakers, "breakers").map(Some).map_err(answer(call)),
+            None => Ok(None),
+        }
+    }
+}
+
 /// Speaks to Execute.
 #[derive(Debug, Clone)]
 pub struct Execute {
@@ -184,6 +209,56 @@ impl Execute {
             state => Some(state.try_into().map_err(answer(call))?),
         };
         Ok(ReportAnswer { disposition: reply.disposition(), state })
+    }
+
+    /// Begins a conversation about the breakers of a lease's instance.
+    ///
+    /// # Errors
+    /// `NotFound` when the lease is gone.
+    pub async fn observe(&self, lease: &Lease) -> Result<Observing, Error> {
+        let call = "Execute.Observe";
+        let (mut said, words) = mpsc::channel(1);
+        let first =
+            wire::ObserveRequest { lease_id: lease.id.clone(), epoch: lease.epoch, ..Default::default() };
+        let _ = said.try_send(first);
+        let mut heard = self.inner.clone().observe(words).await.map_err(refused(call))?.into_inner();
+        // The answer to the first word: the lease is good.
+        heard.message().await.map_err(refused(call))?;
+        Ok(Observing { said, heard })
+    }
+
+    /// Breakers that were heard of within the last seconds; of one edge or of all.
+    ///
+    /// # Errors
+    /// When Execute cannot be reached.
+    pub async fn list_breakers(&self, edge: Option<&ResourceId>) -> Result<Vec<BreakerRecord>, Error> {
+        let call = "Execute.ListBreakers";
+        let request = wire::ListBreakersRequest { edge: edge.map(Into::into) };
+        let reply = self.inner.clone().list_breakers(request).await.map_err(refused(call))?.into_inner();
+        all(reply.breakers, "breakers").map_err(answer(call))
+    }
+
+    /// Has a person's word stand over the mode of an edge's breakers for some time; `None` takes the word back.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` when nobody knows of a breaker on that edge.
+    pub async fn override_breaker(
+        &self,
+        edge: &ResourceId,
+        told: Option<(BreakerMode, Duration)>,
+        actor: &str,
+        reason: &str,
+    ) -> Result<DirectiveRecord, Error> {
+        let call = "Execute.OverrideBreaker";
+        let request = wire::OverrideBreakerRequest {
+            edge: Some(edge.into()),
+            mode: told.map_or(0, |(mode, _)| mode.into()),
+            for_ms: told.map_or(0, |(_, span)| convert::duration_ms(span)),
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let reply = self.inner.clone().override_breaker(request).await.map_err(refused(call))?.into_inner();
+        reply.try_into().map_err(answer(call))
     }
 
     /// Takes an applied directive back.

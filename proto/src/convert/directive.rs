@@ -57,7 +57,29 @@ impl TryFrom<wire::SetBreaker> for model::BreakerSetting {
             slow_call: (value.slow_call_ms > 0).then(|| Duration::from_millis(value.slow_call_ms)),
             open_wait: Duration::from_millis(value.open_wait_ms),
             half_open_permits: value.half_open_permits,
+            told: value.r#override.map(TryInto::try_into).transpose()?,
         })
+    }
+}
+
+impl From<model::BreakerSetting> for wire::SetBreaker {
+    fn from(value: model::BreakerSetting) -> Self {
+        let model::BreakerSetting {
+            mode,
+            failure_ratio_to_open,
+            slow_call,
+            open_wait,
+            half_open_permits,
+            told,
+        } = value;
+        Self {
+            mode: mode.into(),
+            failure_ratio_to_open,
+            slow_call_ms: slow_call.map_or(0, duration_ms),
+            open_wait_ms: duration_ms(open_wait),
+            half_open_permits,
+            r#override: told.map(Into::into),
+        }
     }
 }
 
@@ -65,13 +87,7 @@ impl From<model::Action> for wire::Action {
     fn from(value: model::Action) -> Self {
         let kind = match value {
             model::Action::Scale { replicas } => Kind::Scale(wire::Scale { replicas }),
-            model::Action::SetBreaker(setting) => Kind::SetBreaker(wire::SetBreaker {
-                mode: setting.mode.into(),
-                failure_ratio_to_open: setting.failure_ratio_to_open,
-                slow_call_ms: setting.slow_call.map_or(0, duration_ms),
-                open_wait_ms: duration_ms(setting.open_wait),
-                half_open_permits: setting.half_open_permits,
-            }),
+            model::Action::SetBreaker(setting) => Kind::SetBreaker(setting.into()),
             model::Action::Rollback { to } => Kind::Rollback(wire::Rollback { to: to.into() }),
             model::Action::Freeze { scope, until } => Kind::Freeze(wire::Freeze {
                 scope: scope.into(),

@@ -1,6 +1,7 @@
 //! Wire to model and back: where bytes gain meaning. `TryFrom<wire::X>` checks, `From<model::X>` never fails.
 
 mod analyze;
+mod breaker;
 mod budget;
 mod declared;
 mod directive;

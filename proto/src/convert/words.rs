@@ -43,6 +43,9 @@ word!(AutonomyLevel, AutonomyLevel, [Observe, Recommend, Approve, Act]);
 word!(ReviewRule, ReviewRule, [Automatic, Required]);
 word!(DeclaredKind, DeclaredKind, [Service, Policy, Slo]);
 word!(BreakerMode, BreakerMode, [MetricsOnly, Enforce, ForcedOpen, Disabled]);
+word!(BreakerPhase, BreakerPhase, [Closed, Open, HalfOpen]);
+word!(BreakerVerdict, BreakerVerdict, [Nominal, Degraded, Outage]);
+word!(BreakerProbing, BreakerProbing, [Free, Hold, Now]);
 word!(
     DirectiveState,
     DirectiveState,

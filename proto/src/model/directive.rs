@@ -129,6 +129,31 @@ pub struct BreakerSetting {
     pub open_wait: Duration,
     /// Probes at once while half open; at least 1.
     pub half_open_permits: u32,
+    /// What it does to a person's word; `None`: it leaves it as it is.
+    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    pub told: Option<BreakerOverride>,
+}
+
+/// A person's word over a breaker's mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerOverride {
+    /// It stands until then, and ends by itself.
+    Set {
+        /// What the breaker does meanwhile.
+        mode: BreakerMode,
+        /// Its end.
+        until: Timestamp,
+    },
+    /// None stands any longer.
+    Cleared,
+}
+
+impl BreakerOverride {
+    /// Whether a word stands at `now`.
+    pub fn stands(&self, now: Timestamp) -> bool {
+        matches!(self, Self::Set { until, .. } if *until > now)
+    }
 }
 
 /// The change itself.
@@ -199,7 +224,12 @@ impl fmt::Display for Action {
                     f,
                     "set breaker to {} at failure ratio {}",
                     setting.mode, setting.failure_ratio_to_open
-                )
+                )?;
+                match setting.told {
+                    None => Ok(()),
+                    Some(BreakerOverride::Set { mode, until }) => write!(f, ", {mode} until {until}"),
+                    Some(BreakerOverride::Cleared) => write!(f, ", without override"),
+                }
             }
             Self::Rollback { to: Release::Previous } => write!(f, "roll back to the previous release"),
             Self::Rollback { to: Release::Newest } => write!(f, "go on to the newest release"),

@@ -4,6 +4,7 @@ mod text;
 
 pub mod actuator;
 pub mod assessment;
+pub mod breaker;
 pub mod budget;
 pub mod declared;
 pub mod directive;
@@ -24,6 +25,10 @@ pub use assessment::{
     SymptomState,
 };
 pub use budget::{
+pub use breaker::{
+    BreakerAdvice, BreakerBaseline, BreakerKey, BreakerPhase, BreakerProbing, BreakerRecord, BreakerReport,
+    BreakerVerdict,
+};
     BudgetMeasure, BudgetPolicyState, ExhaustionForecast, MeasureInForce, QueryReading, TrackedObjective,
 };
 pub use declared::{
@@ -31,9 +36,9 @@ pub use declared::{
     ReviewRule, ScalePolicy, ServiceSpec, SloSpec,
 };
 pub use directive::{
-    Action, Alternative, BreakerMode, BreakerSetting, Counterfactual, CounterfactualPoint, Directive,
-    DirectiveKind, DirectiveRecord, Evidence, ExpectedEffect, FreezeScope, GuardrailVerdict, NotifyUrgency,
-    Observation, Preconditions, Rationale, Release, ServiceMode, Transition,
+    Action, Alternative, BreakerMode, BreakerOverride, BreakerSetting, Counterfactual, CounterfactualPoint, Directive,
+    DirectiveKind, DirectiveRecord, Evidence, ExpectedCost, ExpectedEffect, FreezeScope, GuardrailVerdict,
+    InputAsk, NotifyUrgency, Observation, Preconditions, Rationale, Release, ServiceMode, Transition,
 };
 pub use ids::{Generation, InvalidId, ResourceId, ResourceKind, SHARDS, Shard, SignalId};
 pub use lifecycle::{DirectiveState, InvalidTransition};

@@ -26,6 +26,7 @@ fn setting(mode: BreakerMode) -> Action {
         slow_call: None,
         open_wait: Duration::from_millis(500),
         half_open_permits: 4,
+        told: None,
     })
 }
 

@@ -29,16 +29,16 @@ pub use breaker::{
     BreakerAdvice, BreakerBaseline, BreakerKey, BreakerPhase, BreakerProbing, BreakerRecord, BreakerReport,
     BreakerVerdict,
 };
-    BudgetMeasure, BudgetPolicyState, ExhaustionForecast, MeasureInForce, QueryReading, TrackedObjective,
+    BudgetMeasure, BudgetPolicyState, ExhaustionForecast, MeasureInForce, TrackedObjective,
 };
 pub use declared::{
     AutonomyLevel, BreakerRule, Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, PolicySpec,
     ReviewRule, ScalePolicy, ServiceSpec, SloSpec,
 };
 pub use directive::{
-    Action, Alternative, BreakerMode, BreakerOverride, BreakerSetting, Counterfactual, CounterfactualPoint, Directive,
-    DirectiveKind, DirectiveRecord, Evidence, ExpectedCost, ExpectedEffect, FreezeScope, GuardrailVerdict,
-    InputAsk, NotifyUrgency, Observation, Preconditions, Rationale, Release, ServiceMode, Transition,
+    Action, Alternative, BreakerMode, BreakerOverride, BreakerSetting, Counterfactual, CounterfactualPoint,
+    Directive, DirectiveKind, DirectiveRecord, Evidence, ExpectedEffect, FreezeScope, GuardrailVerdict,
+    NotifyUrgency, Observation, Preconditions, Rationale, Release, ServiceMode, Transition,
 };
 pub use ids::{Generation, InvalidId, ResourceId, ResourceKind, SHARDS, Shard, SignalId};
 pub use lifecycle::{DirectiveState, InvalidTransition};

@@ -263,6 +263,7 @@ fn directive(ctx: &Context, resource: &str, parent: u64) -> Result<Directive, Fa
             rejected: vec![Alternative {
                 action: "wait".to_owned(),
                 reason: "the budget would burn".to_owned(),
+                cost: None,
             }],
             guardrails: guardrails
                 .map(|name| GuardrailVerdict {
@@ -272,6 +273,7 @@ fn directive(ctx: &Context, resource: &str, parent: u64) -> Result<Directive, Fa
                 })
                 .to_vec(),
             symptom_ids: vec!["saturation-1".to_owned()],
+            ..Rationale::default()
         },
         blast_radius_ratio: 0.5,
         reduces: false,

@@ -37,6 +37,8 @@ fn to_wire(report: PlanReport) -> wire::PlanReport {
         directive_id: directive_id.map(|id| id.to_string()).unwrap_or_default(),
         reductions_forbidden: reductions_forbidden.is_some(),
         reductions_reason: reductions_forbidden.unwrap_or_default(),
+        operating: None,
+        asked: Vec::new(),
     }
 }
 
@@ -47,5 +49,6 @@ fn considered_to_wire(considered: Considered) -> wire::Considered {
         verdict: choice.to_string(),
         reason,
         guardrails: guardrails.into_iter().map(Into::into).collect(),
+        cost: None,
     }
 }

@@ -197,9 +197,8 @@ fn directive(
         rationale: Rationale {
             text: candidate.text,
             evidence: candidate.evidence,
-            rejected: Vec::new(),
             guardrails,
-            symptom_ids: Vec::new(),
+            ..Rationale::default()
         },
         blast_radius_ratio: candidate.blast_radius_ratio,
         reduces: candidate.reduces,

@@ -206,7 +206,7 @@ fn directive(
     let expiry = if autonomy == AutonomyLevel::Act { EXPIRY } else { EXPIRY_FOR_PEOPLE };
     let others = report.considered.iter().filter(|considered| considered.choice != Choice::Chosen);
     let rejected =
-        others.map(|c| Alternative { action: c.action.clone(), reason: c.reason.clone() }).collect();
+        others.map(|c| Alternative { action: c.action.clone(), reason: c.reason.clone(), cost: None }).collect();
     let preconditions =
         Preconditions { max_evidence_age: evidence_age(&candidate), requires_known_data: candidate.reduces };
     let Candidate {
@@ -237,7 +237,7 @@ fn directive(
         preconditions,
         expected,
         counterfactual,
-        rationale: Rationale { text, evidence, rejected, guardrails, symptom_ids },
+        rationale: Rationale { text, evidence, rejected, guardrails, symptom_ids, ..Rationale::default() },
         blast_radius_ratio: candidate.blast_radius_ratio,
         reduces,
         undo_of: None,

@@ -4,6 +4,7 @@ mod analyze;
 mod execute;
 mod knowledge;
 mod seasonality;
+mod standing;
 
 pub use analyze::{Analyze, AssessmentStream, SignalPage};
 pub use execute::{
@@ -15,6 +16,7 @@ pub use knowledge::{
     ProposeAnswer, ProposeVerdict, Review, ThresholdDecision, ThresholdPage, TransitionAnswer,
 };
 pub use seasonality::{Seasonalities, SeasonalityPage};
+pub use standing::Standings;
 
 use crate::{convert, wire};
 use tonic::{Code, transport::Channel};

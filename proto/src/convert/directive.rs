@@ -198,34 +198,88 @@ impl From<model::GuardrailVerdict> for wire::GuardrailVerdict {
     }
 }
 
+impl TryFrom<wire::ExpectedCost> for model::ExpectedCost {
+    type Error = Error;
+    fn try_from(value: wire::ExpectedCost) -> Result<Self, Error> {
+        Ok(Self {
+            unserved_ratio: ratio(value.unserved_ratio, "unserved_ratio")?,
+            idle_replicas: value.idle_replicas,
+            changed: value.changed,
+            replicas_worth: optional_finite(value.replicas_worth, "replicas_worth")?,
+        })
+    }
+}
+
+impl From<model::ExpectedCost> for wire::ExpectedCost {
+    fn from(value: model::ExpectedCost) -> Self {
+        let model::ExpectedCost { unserved_ratio, idle_replicas, changed, replicas_worth } = value;
+        Self { unserved_ratio, idle_replicas, changed, replicas_worth }
+    }
+}
+
+impl TryFrom<wire::Alternative> for model::Alternative {
+    type Error = Error;
+    fn try_from(value: wire::Alternative) -> Result<Self, Error> {
+        Ok(Self {
+            action: value.action,
+            reason: value.reason,
+            cost: value.cost.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<model::Alternative> for wire::Alternative {
+    fn from(value: model::Alternative) -> Self {
+        let model::Alternative { action, reason, cost } = value;
+        Self { action, reason, cost: cost.map(Into::into) }
+    }
+}
+
+impl TryFrom<wire::InputAsk> for model::InputAsk {
+    type Error = Error;
+    fn try_from(value: wire::InputAsk) -> Result<Self, Error> {
+        Ok(Self {
+            input: text(value.input, "input")?,
+            asks: optional_finite(value.asks, "asks")?,
+            text: text(value.text, "text")?,
+        })
+    }
+}
+
+impl From<model::InputAsk> for wire::InputAsk {
+    fn from(value: model::InputAsk) -> Self {
+        let model::InputAsk { input, asks, text } = value;
+        Self { input, asks, text }
+    }
+}
+
 impl TryFrom<wire::Rationale> for model::Rationale {
     type Error = Error;
     fn try_from(value: wire::Rationale) -> Result<Self, Error> {
         Ok(Self {
             text: text(value.text, "text")?,
             evidence: all(value.evidence, "evidence")?,
-            rejected: value
-                .rejected
-                .into_iter()
-                .map(|alternative| model::Alternative {
-                    action: alternative.action,
-                    reason: alternative.reason,
-                })
-                .collect(),
+            rejected: all(value.rejected, "rejected")?,
             guardrails: value.guardrails.into_iter().map(Into::into).collect(),
             symptom_ids: value.symptom_ids,
+            asked: all(value.asked, "asked")?,
+            cost: value.cost.map(TryInto::try_into).transpose()?,
         })
     }
 }
 
 impl From<model::Rationale> for wire::Rationale {
     fn from(value: model::Rationale) -> Self {
-        let model::Rationale { text, evidence, rejected, guardrails, symptom_ids } = value;
-        let rejected = rejected
-            .into_iter()
-            .map(|alternative| wire::Alternative { action: alternative.action, reason: alternative.reason })
-            .collect();
-        Self { text, evidence: back(evidence), rejected, guardrails: back(guardrails), symptom_ids }
+        let model::Rationale { text, evidence, rejected, guardrails, symptom_ids, asked, cost } = value;
+        Self {
+            text,
+            evidence: back(evidence),
+            rejected: back(rejected),
+            guardrails: back(guardrails),
+            symptom_ids,
+            asked: back(asked),
+            cost: cost.map(Into::into),
+        }
     }
 }
 

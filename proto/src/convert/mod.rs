@@ -8,6 +8,7 @@ mod directive;
 mod knowledge;
 mod sample;
 mod seasonality;
+mod standing;
 mod words;
 
 use crate::{

@@ -71,6 +71,9 @@ word!(
 word!(ThresholdState, ThresholdState, [Learning, Proposed, Active, Pinned, Rejected, Superseded]);
 word!(ThresholdReview, ThresholdReview, [Approve, Reject, Pin, Unpin]);
 word!(SeasonalityState, SeasonalityState, [Active, Superseded]);
+word!(StandingCause, StandingCause, [Promoted, Demoted, Set]);
+word!(EvidenceSource, EvidenceSource, [Backtest, Shadow, Outcome]);
+word!(EvidenceVerdict, EvidenceVerdict, [For, Against, Harm, Unknown]);
 word!(SymptomKind, SymptomKind, [Objective, Saturation, Dependency, Deviation, DataMissing]);
 word!(SymptomState, SymptomState, [Suspected, Open, Resolved, Dismissed]);
 word!(Severity, Severity, [Low, Medium, High, Critical]);

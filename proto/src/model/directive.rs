@@ -314,13 +314,39 @@ pub struct Evidence {
     pub text: String,
 }
 
+/// What a change is expected to cost; smaller is better, the first field first.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ExpectedCost {
+    /// Share of requests or calls that go unserved or keep hanging, 0 to 1.
+    pub unserved_ratio: f64,
+    /// Replicas beyond what the whole stabilisation window needs.
+    pub idle_replicas: u32,
+    /// Replicas, or edges, that are changed.
+    pub changed: u32,
+    /// Replicas and what is expected to be late, together in replicas; `None` without a forecast.
+    pub replicas_worth: Option<f64>,
+}
+
 /// What was considered and not chosen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alternative {
     /// The change.
     pub action: String,
     /// Why not.
     pub reason: String,
+    /// `None` where it was dropped before it was weighed.
+    pub cost: Option<ExpectedCost>,
+}
+
+/// What one input asked for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InputAsk {
+    /// For example `load to come`.
+    pub input: String,
+    /// Replicas, or what the text says; `None` when the input said nothing.
+    pub asks: Option<f64>,
+    /// For people.
+    pub text: String,
 }
 
 /// A guardrail's verdict.
@@ -347,6 +373,10 @@ pub struct Rationale {
     pub guardrails: Vec<GuardrailVerdict>,
     /// Symptoms that it answers.
     pub symptom_ids: Vec<String>,
+    /// What each input asked for.
+    pub asked: Vec<InputAsk>,
+    /// Of the change itself.
+    pub cost: Option<ExpectedCost>,
 }
 
 /// What must still hold at delivery.

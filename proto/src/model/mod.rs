@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod sample;
 pub mod seasonality;
 pub mod selector;
+pub mod standing;
 pub mod threshold;
 pub mod yaml;
 
@@ -24,21 +25,21 @@ pub use assessment::{
     OutlookPoint, Severity, SignalDeviation, SignalGlance, SignalView, Symptom, SymptomEvidence, SymptomKind,
     SymptomState,
 };
-pub use budget::{
 pub use breaker::{
     BreakerAdvice, BreakerBaseline, BreakerKey, BreakerPhase, BreakerProbing, BreakerRecord, BreakerReport,
     BreakerVerdict,
 };
-    BudgetMeasure, BudgetPolicyState, ExhaustionForecast, MeasureInForce, TrackedObjective,
+pub use budget::{
+    BudgetMeasure, BudgetPolicyState, ExhaustionForecast, MeasureInForce, QueryReading, TrackedObjective,
 };
 pub use declared::{
     AutonomyLevel, BreakerRule, Declared, DeclaredKind, DeclaredSpec, EdgeSpec, Objective, PolicySpec,
     ReviewRule, ScalePolicy, ServiceSpec, SloSpec,
 };
 pub use directive::{
-    Action, Alternative, BreakerMode, BreakerOverride, BreakerSetting, Counterfactual, CounterfactualPoint,
-    Directive, DirectiveKind, DirectiveRecord, Evidence, ExpectedEffect, FreezeScope, GuardrailVerdict,
-    NotifyUrgency, Observation, Preconditions, Rationale, Release, ServiceMode, Transition,
+    Action, Alternative, BreakerMode, BreakerOverride, BreakerSetting, Counterfactual, CounterfactualPoint, Directive,
+    DirectiveKind, DirectiveRecord, Evidence, ExpectedCost, ExpectedEffect, FreezeScope, GuardrailVerdict,
+    InputAsk, NotifyUrgency, Observation, Preconditions, Rationale, Release, ServiceMode, Transition,
 };
 pub use ids::{Generation, InvalidId, ResourceId, ResourceKind, SHARDS, Shard, SignalId};
 pub use lifecycle::{DirectiveState, InvalidTransition};
@@ -46,4 +47,5 @@ pub use outcome::{FeedbackLoop, FeedbackSignal, MeasuredEffect, Outcome, Outcome
 pub use sample::{DataGap, IngestAck, Quality, Sample, SampleBatch, SignalDescriptor, SignalKind};
 pub use seasonality::{SeasonalPeriod, SeasonalityModel, SeasonalityState};
 pub use selector::{Matcher, Selector};
+pub use standing::{EvidenceSource, EvidenceVerdict, Standing, StandingCause, StandingEvidence};
 pub use threshold::{Threshold, ThresholdReview, ThresholdState};

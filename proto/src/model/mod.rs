@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod sample;
 pub mod seasonality;
 pub mod selector;
+pub mod standing;
 pub mod threshold;
 pub mod yaml;
 
@@ -36,9 +37,9 @@ pub use declared::{
     ReviewRule, ScalePolicy, ServiceSpec, SloSpec,
 };
 pub use directive::{
-    Action, Alternative, BreakerMode, BreakerOverride, BreakerSetting, Counterfactual, CounterfactualPoint,
-    Directive, DirectiveKind, DirectiveRecord, Evidence, ExpectedEffect, FreezeScope, GuardrailVerdict,
-    NotifyUrgency, Observation, Preconditions, Rationale, Release, ServiceMode, Transition,
+    Action, Alternative, BreakerMode, BreakerOverride, BreakerSetting, Counterfactual, CounterfactualPoint, Directive,
+    DirectiveKind, DirectiveRecord, Evidence, ExpectedCost, ExpectedEffect, FreezeScope, GuardrailVerdict,
+    InputAsk, NotifyUrgency, Observation, Preconditions, Rationale, Release, ServiceMode, Transition,
 };
 pub use ids::{Generation, InvalidId, ResourceId, ResourceKind, SHARDS, Shard, SignalId};
 pub use lifecycle::{DirectiveState, InvalidTransition};
@@ -46,4 +47,5 @@ pub use outcome::{FeedbackLoop, FeedbackSignal, MeasuredEffect, Outcome, Outcome
 pub use sample::{DataGap, IngestAck, Quality, Sample, SampleBatch, SignalDescriptor, SignalKind};
 pub use seasonality::{SeasonalPeriod, SeasonalityModel, SeasonalityState};
 pub use selector::{Matcher, Selector};
+pub use standing::{EvidenceSource, EvidenceVerdict, Standing, StandingCause, StandingEvidence};
 pub use threshold::{Threshold, ThresholdReview, ThresholdState};

@@ -7,6 +7,7 @@ mod objectives;
 mod outcomes;
 mod seasonality;
 mod snapshots;
+mod standing;
 mod status;
 mod thresholds;
 
@@ -26,6 +27,7 @@ use uuid::Uuid;
 
 pub(crate) use objectives::ObjectivesRpc;
 pub(crate) use seasonality::SeasonalitiesRpc;
+pub(crate) use standing::StandingsRpc;
 
 use crate::hub::watch::Feed;
 use crate::store;

@@ -13,6 +13,7 @@ use chassis::{Context, GrpcServer, Health, Invalid, OnFailure, Stopper, Validate
 use proto::wire::knowledge_server::KnowledgeServer;
 use proto::wire::objectives_server::ObjectivesServer;
 use proto::wire::seasonalities_server::SeasonalitiesServer;
+use proto::wire::standings_server::StandingsServer;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::embedded::{Embedded, EmbeddedConfig, EmbeddedError};
-use crate::grpc::{ObjectivesRpc, SeasonalitiesRpc, Service};
+use crate::grpc::{ObjectivesRpc, SeasonalitiesRpc, Service, StandingsRpc};
 use crate::hub::Hub;
 use crate::hub::watch::Feed;
 use crate::metrics::Metrics;
@@ -38,6 +39,7 @@ const NAME: &str = "homeostat.v1.Knowledge";
 const OBJECTIVES: &str = "homeostat.v1.Objectives";
 /// The service of seasons beside it.
 const SEASONALITIES: &str = "homeostat.v1.Seasonalities";
+const STANDINGS: &str = "homeostat.v1.Standings";
 /// How long a caller waits for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections of the lanes: one each.
@@ -99,6 +101,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
         Ok(parts) => {
             let objectives = ObjectivesRpc { pool: parts.store.pool.clone(), clock: ctx.clock.clone() };
             let seasonalities = SeasonalitiesRpc { pool: parts.store.pool.clone() };
+            let standings = StandingsRpc { pool: parts.store.pool.clone() };
             let (service, tail) = parts.spawn(&config, &ctx, private);
             let service = KnowledgeServer::new(service)
                 .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
@@ -109,10 +112,16 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
             let seasonalities = SeasonalitiesServer::new(seasonalities)
                 .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
                 .max_encoding_message_size(MESSAGE_LIMIT_BYTES);
-            let routes =
-                tonic::service::Routes::new(service).add_service(objectives).add_service(seasonalities);
+            let standings = StandingsServer::new(standings)
+                .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
+                .max_encoding_message_size(MESSAGE_LIMIT_BYTES);
+            let routes = tonic::service::Routes::new(service)
+                .add_service(objectives)
+                .add_service(seasonalities)
+                .add_service(standings);
+            let served = [NAME, OBJECTIVES, SEASONALITIES, STANDINGS];
             let health = server
-                .serve(&ctx, "knowledge", routes, proto::DESCRIPTORS, &[NAME, OBJECTIVES, SEASONALITIES])
+                .serve(&ctx, "knowledge", routes, proto::DESCRIPTORS, &served)
                 .inspect_err(|_| ctx.stopper.stop())?;
             health.set_all_serving(true);
             tail.spawn(&ctx, health.clone());

@@ -14,6 +14,7 @@ mod ledger {
     mod objectives;
     mod retention;
     mod seasonality;
+    mod standing;
     mod thresholds;
     mod watch;
 }

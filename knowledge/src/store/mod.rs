@@ -17,6 +17,7 @@ pub(crate) mod retained;
 pub(crate) mod seasonality;
 pub(crate) mod session;
 pub(crate) mod snapshot;
+pub(crate) mod standing;
 pub(crate) mod threshold;
 
 use prost::Message;

@@ -2,6 +2,7 @@
 
 pub mod breaker;
 pub mod demand;
+pub mod rest;
 pub mod scale;
 
 use crate::score::Cost;

@@ -58,12 +58,17 @@ impl<'a> Data<'a> {
         if age > limit {
             return Self::Stale { age, limit };
         }
-        match weakest(assessment) {
-            (Quality::Good, _) => Self::Good { assessment, age },
-            (Quality::Partial, reason) => Self::Partial { assessment, age, reason },
-            (Quality::Unknown, reason) => {
+        let (quality, signal) = weakest(assessment);
+        let reason = || match signal {
+            Some(signal) => format!("{signal} is {quality}"),
+            None => assessment.data.reason.clone(),
+        };
+        match quality {
+            Quality::Good => Self::Good { assessment, age },
+            Quality::Partial => Self::Partial { assessment, age, reason: reason() },
+            Quality::Unknown => {
                 let aged = last_good.map(|last| (last, distance(now, last.at)));
-                Self::Unknown { reason, last_good: aged.filter(|(_, age)| *age <= LAST_GOOD_MAX) }
+                Self::Unknown { reason: reason(), last_good: aged.filter(|(_, age)| *age <= LAST_GOOD_MAX) }
             }
         }
     }
@@ -155,13 +160,13 @@ pub fn is_whole(assessment: &Assessment) -> bool {
     weakest(assessment).0 == Quality::Good
 }
 
-/// The resource's quality, lowered by that of the signals on which plans rest.
-fn weakest(assessment: &Assessment) -> (Quality, String) {
-    let mut found = (assessment.data.quality, assessment.data.reason.clone());
+/// The resource's quality, lowered by that of the signals on which plans rest, and which of those lowered it.
+fn weakest(assessment: &Assessment) -> (Quality, Option<&'static str>) {
+    let mut found = (assessment.data.quality, None);
     for name in ["load", "ready_replicas"] {
         let Some(signal) = assessment.signal(name) else { continue };
         if signal.quality > found.0 {
-            found = (signal.quality, format!("{name} is {}", signal.quality));
+            found = (signal.quality, Some(name));
         }
     }
     found

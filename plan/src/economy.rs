@@ -19,6 +19,7 @@ pub use shadows::Shadows;
 
 use crate::{
     data::{interval, is_whole, ready_replicas, value},
+    few::Few,
     ledger::Line,
 };
 use jiff::Timestamp;
@@ -45,6 +46,8 @@ const CALM_GAIN: f64 = 0.002;
 const CALM: (f64, f64) = (0.5, 4.0);
 /// The worth of calm before changes were counted: while little is known, forecasts move most and mean least.
 const CALM_FIRST: f64 = 2.0;
+/// Quantiles of an outlook that are looked at; one with more is not followed. Analyze gives 14.
+const LEVELS_MAX: usize = 32;
 /// Largest number that is looked at, whatever the forecast says.
 const REPLICAS_MAX: u32 = 100_000;
 
@@ -279,7 +282,7 @@ fn older(at: Timestamp, now: Timestamp, window: Duration) -> bool {
 /// The load at one moment: values and how probable each is.
 #[derive(Debug, Clone)]
 struct Spread {
-    values: Vec<(f64, f64)>,
+    values: Few<(f64, f64), LEVELS_MAX>,
 }
 
 impl Spread {
@@ -293,6 +296,9 @@ impl Spread {
         let share =
             if span > 0.0 { (ahead.saturating_sub(low.after).as_secs_f64() / span).min(1.0) } else { 1.0 };
         let levels = &outlook.levels;
+        if levels.len() > LEVELS_MAX {
+            return None;
+        }
         let bound = |index: usize| match (
             index.checked_sub(1).and_then(|below| levels.get(below)),
             levels.get(index),
@@ -302,18 +308,20 @@ impl Spread {
             (_, None) => 1.0,
         };
         let pairs = low.values.iter().zip(&high.values).enumerate();
-        let values: Vec<_> =
-            pairs.map(|(i, (low, high))| (low + (high - low) * share, bound(i + 1) - bound(i))).collect();
-        values.iter().all(|(value, _)| value.is_finite() && *value >= 0.0).then_some(Self { values })
+        let values =
+            Few::of(pairs.map(|(i, (low, high))| (low + (high - low) * share, bound(i + 1) - bound(i))));
+        let sound = |(value, _): &(f64, f64)| value.is_finite() && *value >= 0.0;
+        values.as_slice().iter().all(sound).then_some(Self { values })
     }
 
     fn quantile(&self, level: f64) -> f64 {
         let mut below = 0.0;
-        let found = self.values.iter().find(|(_, weight)| {
+        let values = self.values.as_slice();
+        let found = values.iter().find(|(_, weight)| {
             below += weight;
             below >= level
         });
-        found.or(self.values.last()).map_or(0.0, |(value, _)| *value)
+        found.or(values.last()).map_or(0.0, |(value, _)| *value)
     }
 }
 
@@ -327,7 +335,8 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Requests per second that are expected to be late.
     fn late(&self, load: &Spread, replicas: u32) -> f64 {
-        load.values.iter().map(|(rate, weight)| weight * self.late_of(*rate, f64::from(replicas))).sum()
+        let values = load.values.as_slice().iter();
+        values.map(|(rate, weight)| weight * self.late_of(*rate, f64::from(replicas))).sum()
     }
 
     fn late_of(&self, rate: f64, replicas: f64) -> f64 {

@@ -1,7 +1,10 @@
 //! The recent load of one service: its maximum over the stabilisation window, and its short trend. Bounded, and empty
 //! after a restart: then nothing is scaled in until a whole window was watched again.
 
-use crate::data::{distance, interval, is_whole, ready_replicas, stale_after, value};
+use crate::{
+    data::{distance, interval, is_whole, ready_replicas, stale_after, value},
+    few::Few,
+};
 use jiff::{SignedDuration, Timestamp};
 use proto::model::{Assessment, SymptomKind};
 use std::{collections::VecDeque, time::Duration};
@@ -138,14 +141,14 @@ impl History {
     /// steps the learned one has to do.
     fn step_noise(&self) -> f64 {
         let pairs = self.recent.iter().zip(self.recent.iter().skip(1));
-        let mut steps: Vec<f64> = pairs.map(|(a, b)| (b.1 - a.1).abs()).collect();
+        let mut steps = Few::<f64, RECENT_MAX>::of(pairs.map(|(a, b)| (b.1 - a.1).abs()));
         // The newest step is the one that is judged.
         steps.pop();
-        if steps.len() < THIRD {
+        if steps.as_slice().len() < THIRD {
             return self.scale;
         }
         // The median of the size of steps is 0.954 standard deviations of one point, if noise is normal.
-        median(steps).map_or(self.scale, |step| step / 0.954)
+        steps.median().map_or(self.scale, |step| step / 0.954)
     }
 
     fn break_off(&mut self) {
@@ -191,16 +194,19 @@ impl History {
         if self.recent.len() < RECENT_MAX {
             return 0.0;
         }
-        let loads: Vec<f64> = self.recent.iter().map(|(_, load)| *load).collect();
+        let loads = Few::<f64, RECENT_MAX>::of(self.recent.iter().map(|(_, load)| *load));
+        let loads = loads.as_slice();
         let (first, last) = (mean(&loads[..THIRD]), mean(&loads[loads.len() - THIRD..]));
         let chance = TREND_DEVIATIONS_MIN * self.noise(first) * (2.0 / THIRD as f64).sqrt();
         let pairs = self.recent.iter().zip(self.recent.iter().skip(1));
-        let rates: Vec<f64> = pairs.map(|(a, b)| (b.1 - a.1) / distance(b.0, a.0).as_secs_f64()).collect();
-        let falls = rates.iter().filter(|rate| **rate <= 0.0).count();
+        let rates = pairs.map(|(a, b)| (b.1 - a.1) / distance(b.0, a.0).as_secs_f64());
+        let rates = Few::<f64, RECENT_MAX>::of(rates);
+        let falls = rates.as_slice().iter().filter(|rate| **rate <= 0.0).count();
         if last - first < (TREND_RISE_MIN * first).max(chance) || falls > FALLS_MAX {
             return 0.0;
         }
-        median(rates.into_iter().filter(|rate| rate.is_finite()).collect()).unwrap_or(0.0).max(0.0)
+        let finite = rates.as_slice().iter().copied().filter(|rate| rate.is_finite());
+        Few::<f64, RECENT_MAX>::of(finite).median().unwrap_or(0.0).max(0.0)
     }
 
     /// The noise of one point: as learned, and at least that of arrivals at random.
@@ -213,7 +219,7 @@ impl History {
 
     /// Load per replica at full utilisation, as seen lately while load and busy time were proportional.
     pub fn capacity_seen(&self) -> Option<f64> {
-        median(self.estimates.iter().copied().collect())
+        Few::<f64, ESTIMATES_MAX>::of(self.estimates.iter().copied()).median()
     }
 }
 
@@ -244,11 +250,6 @@ fn push<T>(queue: &mut VecDeque<T>, item: T, limit: usize) {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 #[cfg(test)]

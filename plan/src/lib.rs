@@ -4,6 +4,7 @@
 // Core: values and `now` in, values out.
 pub mod data;
 pub mod economy;
+mod few;
 pub mod history;
 pub mod input;
 pub mod ledger;
@@ -19,6 +20,7 @@ pub mod check;
 pub mod measures;
 pub mod planner;
 pub mod report;
+pub mod round;
 
 // Shell.
 pub mod config;

@@ -2,7 +2,7 @@
 //! rank them, ask every guardrail, build the directive, have it checked, and report.
 
 use crate::{
-    candidates::{Candidate, Survey, breaker, scale},
+    candidates::{Candidate, Survey, breaker, rest::Rest, scale},
     check,
     data::Data,
     effects::{APPLY_TIMEOUT, EXPIRY, EXPIRY_FOR_PEOPLE, later, verify_window},
@@ -53,14 +53,40 @@ fn by_policy(input: &PlanInput<'_>, now: Timestamp, ids: &mut IdGenerator) -> Ve
         PolicyView::One(policy) => {
             let mut decisions = vec![plan_scale(input, policy, now, ids)];
             if let Some(rule) = &policy.spec.breaker {
-                let named =
-                    |called: &&Outgoing<'_>| rule.callees.iter().any(|callee| callee == called.callee.name());
-                let edges = input.outgoing.iter().filter(named);
+                let edges = named_edges(input);
                 decisions.extend(edges.map(|called| plan_breaker(input, policy, rule, called, now, ids)));
             }
             decisions
         }
     }
+}
+
+/// The edges whose breakers its policy names.
+pub fn named_edges<'a>(input: &'a PlanInput<'a>) -> impl Iterator<Item = &'a Outgoing<'a>> {
+    let rule = match input.policy {
+        PolicyView::One(policy) => policy.spec.breaker.as_ref(),
+        PolicyView::None | PolicyView::Conflicting(..) => None,
+    };
+    let named = move |called: &&Outgoing<'_>| {
+        rule.is_some_and(|rule| rule.callees.iter().any(|callee| callee == called.callee.name()))
+    };
+    input.outgoing.iter().filter(named)
+}
+
+/// The numbers that say that nothing is to be done for the service and the edges that its policy names: [`plan`] would propose
+/// nothing, forbid nothing, and say this. `None`: something may have to be done, or takes more words. Allocates nothing.
+pub fn rest(input: &PlanInput<'_>, now: Timestamp) -> Option<Rest> {
+    let PolicyView::One(policy) = input.policy else { return None };
+    let measured = input.assessment.is_some_and(|seen| !seen.budget_policies.is_empty());
+    if input.pause.paused || measured || input.scale_line.under_way().is_some() {
+        return None;
+    }
+    let edge_rests = |called: &Outgoing<'_>| breaker::rests(called, now) && called.line.under_way().is_none();
+    if !named_edges(input).all(edge_rests) || hidden_load(input, now).is_some() {
+        return None;
+    }
+    let data = Data::of(input.assessment, input.last_good, now);
+    scale::rest(input, policy.spec, &data, now)
 }
 
 fn idle(input: &PlanInput<'_>, now: Timestamp, text: String) -> Decision {
@@ -205,8 +231,9 @@ fn directive(
     let autonomy = situation.policy.spec.autonomy;
     let expiry = if autonomy == AutonomyLevel::Act { EXPIRY } else { EXPIRY_FOR_PEOPLE };
     let others = report.considered.iter().filter(|considered| considered.choice != Choice::Chosen);
-    let rejected =
-        others.map(|c| Alternative { action: c.action.clone(), reason: c.reason.clone(), cost: None }).collect();
+    let rejected = others
+        .map(|c| Alternative { action: c.action.clone(), reason: c.reason.clone(), cost: None })
+        .collect();
     let preconditions =
         Preconditions { max_evidence_age: evidence_age(&candidate), requires_known_data: candidate.reduces };
     let Candidate {

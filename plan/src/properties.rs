@@ -4,7 +4,7 @@
 use crate::{
     fixtures::{Plant, at, breaker_record, edge, scale_record, service, symptom},
     input::{PlanInput, PolicyView},
-    planner::{Decision, plan},
+    planner::{self, Decision, plan},
 };
 use chassis::IdGenerator;
 use proto::{
@@ -347,6 +347,32 @@ fn no_number_that_is_none_ever_leaves() {
         );
         assert!(directive.expected.iter().all(|e| e.lower.is_finite() && e.upper.is_finite()), "seed {seed}");
     });
+}
+
+#[test]
+fn where_it_rests_a_whole_plan_does_nothing_and_says_the_same() {
+    let mut rested = 0;
+    for seed in 0..WORLDS {
+        let random = world(seed);
+        let (now, catalog) = (at(random.plant.second), service("catalog"));
+        let input = random.plant.world.input(&catalog).unwrap();
+        let Some(rest) = planner::rest(&input, now) else { continue };
+        rested += 1;
+        for decision in plan(&input, now, &mut IdGenerator::from_seed(seed)) {
+            let report = &decision.report;
+            assert_eq!(decision.directive, None, "seed {seed}: {report}");
+            assert_eq!((&report.directive_id, &report.reductions_forbidden), (&None, &None), "seed {seed}");
+            if report.resource == catalog {
+                assert_eq!(report.text, rest.text("catalog"), "seed {seed}");
+                let rejected: Vec<_> =
+                    report.considered.iter().map(|c| (c.action.clone(), c.reason.clone())).collect();
+                assert_eq!(rejected, rest.dearer().into_iter().collect::<Vec<_>>(), "seed {seed}");
+            } else {
+                assert!(report.considered.is_empty(), "seed {seed}: {report}");
+            }
+        }
+    }
+    assert!(rested >= 50, "{rested}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::{
     metrics::Metrics,
     planner::{self, Decision},
     report::PlanReport,
+    round::Rounds,
     world::World,
 };
 use chassis::{Backoff, ClientConfig, Context, GrpcServer, Health, Invalid, OnFailure, Validate};
@@ -24,7 +25,7 @@ use proto::{
 };
 use refusals::Refusals;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -69,23 +70,17 @@ pub struct Handle {
 /// The newest report of each resource. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reports {
-    by_resource: Arc<Mutex<BTreeMap<ResourceId, PlanReport>>>,
+    rounds: Arc<Mutex<Rounds>>,
 }
 
 impl Reports {
     pub(crate) fn all(&self) -> Vec<PlanReport> {
-        self.by_resource.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner).reports()
     }
 
-    fn put(&self, reports: Vec<PlanReport>) {
-        let mut held = self.by_resource.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend(reports.into_iter().map(|report| (report.resource.clone(), report)));
-    }
-
-    /// A whole round replaces everything: what was deleted has no report any more.
-    fn replace(&self, reports: Vec<PlanReport>) {
-        let fresh = reports.into_iter().map(|report| (report.resource.clone(), report)).collect();
-        *self.by_resource.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+    /// Those who ask for reports wait for a round at most.
+    fn with<T>(&self, work: impl FnOnce(&mut Rounds) -> T) -> T {
+        work(&mut self.rounds.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -252,23 +247,43 @@ impl Planner {
 
     /// Plans what is dirty, reports, and sends proposals on their way.
     fn round(&mut self, dirty: Dirty) {
-        let (services, since, all) = match dirty {
-            Dirty::All => (self.world.services().cloned().collect(), None, true),
-            Dirty::Some { services, since } if !services.is_empty() => (services, since, false),
+        let (some, since) = match dirty {
+            Dirty::All => (None, None),
+            Dirty::Some { services, since } if !services.is_empty() => (Some(services), since),
             Dirty::Some { .. } => return,
         };
         let timer = self.metrics.round.start_timer();
-        let mut reports = Vec::with_capacity(services.len());
-        for service in &services {
+        let busy = self.busy(some.as_ref());
+        for service in &busy {
             for decision in self.decide(service) {
                 let policies = self.world.input(service).and_then(|input| input.assessment);
                 let policies = policies.map_or(&[][..], |seen| &seen.budget_policies);
                 self.refusals.note(&decision.report, policies);
-                self.carry_out(decision, since, &mut reports);
+                self.carry_out(decision, since);
             }
         }
+        if some.is_none() {
+            // What was deleted has no report any more.
+            self.reports.with(Rounds::end);
+        }
         timer.observe_duration();
-        if all { self.reports.replace(reports) } else { self.reports.put(reports) }
+    }
+
+    /// The services for which a whole plan is to be made; `None`: of all.
+    fn busy(&self, some: Option<&BTreeSet<ResourceId>>) -> Vec<ResourceId> {
+        let (now, mut busy) = (self.ctx.clock.now(), Vec::new());
+        self.reports.with(|rounds| {
+            if some.is_none() {
+                rounds.begin();
+            }
+            match (self.links.broken(), some) {
+                (Some(_), Some(some)) => busy.extend(some.iter().cloned()),
+                (Some(_), None) => busy.extend(self.world.services().cloned()),
+                (None, Some(some)) => rounds.screen(&self.world, some.iter(), now, &mut busy),
+                (None, None) => rounds.screen(&self.world, self.world.services(), now, &mut busy),
+            }
+        });
+        busy
     }
 
     fn decide(&self, service: &ResourceId) -> Vec<Decision> {
@@ -284,7 +299,7 @@ impl Planner {
         self.ctx.with_ids(|ids| planner::plan(&input, now, ids))
     }
 
-    fn carry_out(&mut self, decision: Decision, since: Option<Duration>, reports: &mut Vec<PlanReport>) {
+    fn carry_out(&mut self, decision: Decision, since: Option<Duration>) {
         let Decision { directive, report, faults } = decision;
         for verdict in
             report.considered.iter().flat_map(|considered| &considered.guardrails).filter(|v| v.vetoed)
@@ -295,7 +310,7 @@ impl Planner {
             self.metrics.faults.inc();
             tracing::error!(resource = %report.resource, faults = %faults.join("; "), "a faulty directive was stopped");
         }
-        reports.push(report);
+        self.reports.with(|rounds| rounds.put(report));
         if let Some(directive) = directive {
             self.proposals.send(directive, since, &mut self.world);
         }

@@ -145,6 +145,11 @@ impl World {
 
     /// What the service is planned from; `None` when it is not declared.
     pub fn input(&self, service: &ResourceId) -> Option<PlanInput<'_>> {
+        self.input_in(service, &mut Scratch::default())
+    }
+
+    /// As [`Self::input`], with the room of an earlier input for its lists.
+    pub fn input_in<'w>(&'w self, service: &ResourceId, scratch: &mut Scratch<'w>) -> Option<PlanInput<'w>> {
         let (service, node) = self.services.get_key_value(service)?;
         let assessment = |resource: &ResourceId| self.assessments.get(resource).map(AsRef::as_ref);
         let outgoing = node.outgoing.iter().map(|(edge, callee)| Outgoing {
@@ -165,6 +170,9 @@ impl World {
             caller,
             caller_assessment: assessment(caller),
         });
+        let mut room = std::mem::take(scratch);
+        room.outgoing.extend(outgoing);
+        room.incoming.extend(incoming);
         Some(PlanInput {
             service,
             policy: node.policy(),
@@ -175,8 +183,8 @@ impl World {
             economy: self.economies.get(service).unwrap_or(&self.no_economy),
             sheds: self.shedding.contains(service),
             scale_line: self.ledger.line(service, DirectiveKind::Scale),
-            outgoing: outgoing.collect(),
-            incoming: incoming.collect(),
+            outgoing: room.outgoing,
+            incoming: room.incoming,
             ledger: &self.ledger,
             actuators: &self.actuators,
             pause: &self.pause,
@@ -220,6 +228,23 @@ impl World {
         self.histories.retain(|resource, _| known(resource));
         self.economies.retain(|resource, _| known(resource));
         self.services = services;
+    }
+}
+
+/// Room for the lists of one input after the other.
+#[derive(Debug, Default)]
+pub struct Scratch<'w> {
+    outgoing: Vec<Outgoing<'w>>,
+    incoming: Vec<Incoming<'w>>,
+}
+
+impl<'w> Scratch<'w> {
+    /// Takes the room of an input back that is no longer needed.
+    pub fn take_back(&mut self, input: PlanInput<'w>) {
+        let PlanInput { mut outgoing, mut incoming, .. } = input;
+        outgoing.clear();
+        incoming.clear();
+        *self = Self { outgoing, incoming };
     }
 }
 

@@ -29,6 +29,12 @@ const RESTATE_AFTER: Duration = Duration::from_secs(60);
 /// Settings whose slow-call limits differ by less than this factor are the same wish.
 const SLOW_SAME_FACTOR: f64 = 2.0;
 
+/// Whether there is nothing to weigh along the edge: all is known of it, and its calls are well. Allocates nothing.
+pub fn rests(called: &Outgoing<'_>, now: Timestamp) -> bool {
+    let well = |seen: &Assessment| seen.open_symptom(SymptomKind::Dependency).is_none();
+    Data::of(called.assessment, None, now).is_good() && called.assessment.is_some_and(well)
+}
+
 /// Weighs what a breaker could do for the calls along one edge.
 pub fn survey(
     input: &PlanInput<'_>,

@@ -1,8 +1,12 @@
 //! Scaling: out in one step to what the load asks for, in step by step to what the whole stabilisation window needed.
 
-use super::{Candidate, Hold, Survey, demand::Demand};
+use super::{
+    Candidate, Hold, Survey,
+    demand::Demand,
+    rest::{Rest, dearer},
+};
 use crate::{
-    data::{Data, count, distance, interval, number, percent, ready_replicas, seconds, value},
+    data::{Data, count, distance, interval, number, ready_replicas, seconds, value},
     economy::{Advice, Terms},
     effects::{allowed_bad_ratio, at_most_bad, cured, exactly_ready, overload, persistence, upper_end},
     input::PlanInput,
@@ -73,21 +77,67 @@ struct Basis<'a> {
 
 /// Weighs what scaling could do for the service.
 pub fn survey(input: &PlanInput<'_>, policy: &PolicySpec, data: &Data<'_>, now: Timestamp) -> Survey {
-    let Some(scale) = &policy.scale else { return Survey::nothing("its policy does not scale it") };
+    match Basis::of(input, policy, data, now) {
+        Ok(basis) => basis.survey(policy, now),
+        Err(why_nothing) => why_nothing.survey(data),
+    }
+}
+
+/// The numbers that say that nothing is to be changed; `None` when something is, or when words are needed to tell why not.
+/// Allocates nothing.
+pub fn rest(input: &PlanInput<'_>, policy: &PolicySpec, data: &Data<'_>, now: Timestamp) -> Option<Rest> {
+    let basis = if data.is_good() { Basis::of(input, policy, data, now).ok()? } else { return None };
+    let rests = basis.demand.explained.is_none() && matches!(basis.course(now), Course::Keep);
+    rests.then(|| basis.rest(now))
+}
+
+/// Why there is nothing to weigh.
+enum Nothing {
+    NotScaled,
+    DataFault,
+    ReplicasUnknown,
+    LoadUnknown,
+}
+
+impl Nothing {
+    fn survey(self, data: &Data<'_>) -> Survey {
+        match self {
+            Self::NotScaled => Survey::nothing("its policy does not scale it"),
+            Self::DataFault => {
+                Survey::nothing(format!("nothing is changed: {}", data.fault().unwrap_or_default()))
+            }
+            Self::ReplicasUnknown => {
+                Survey::nothing("nothing is changed: the number of ready replicas is unknown")
+            }
+            Self::LoadUnknown => Survey::nothing("nothing is changed: the load is unknown"),
+        }
+    }
+}
+
+/// In which direction a change would go.
+enum Course {
+    Out,
+    Again,
+    In,
+    Keep,
+}
+
+fn measure<'a>(
+    input: &'a PlanInput<'a>,
+    policy: &'a PolicySpec,
+    data: &Data<'a>,
+    now: Timestamp,
+) -> Result<Basis<'a>, Nothing> {
+    let Some(scale) = &policy.scale else { return Err(Nothing::NotScaled) };
     let (seen, follows_last_good) = match data {
         Data::Good { assessment, .. } | Data::Partial { assessment, .. } => (*assessment, None),
         Data::Unknown { last_good: Some((last, age)), .. } => (*last, Some(*age)),
         Data::Unknown { last_good: None, .. } | Data::Stale { .. } | Data::Absent => {
-            let fault = data.fault().unwrap_or_default();
-            return Survey::nothing(format!("nothing is changed: {fault}"));
+            return Err(Nothing::DataFault);
         }
     };
-    let Some(replicas) = Replicas::of(input, data) else {
-        return Survey::nothing("nothing is changed: the number of ready replicas is unknown");
-    };
-    let Some(demand) = Demand::of(input, scale, seen, now) else {
-        return Survey::nothing("nothing is changed: the load is unknown");
-    };
+    let replicas = Replicas::of(input, data).ok_or(Nothing::ReplicasUnknown)?;
+    let demand = Demand::of(input, scale, seen, now).ok_or(Nothing::LoadUnknown)?;
     let settled = input.scale_line.under_way().is_none();
     let terms = Terms::of(scale, input.objective, input.sheds, input.scale_line);
     // While nothing is seen the newest assessment still carries the last outlook on.
@@ -108,7 +158,7 @@ pub fn survey(input: &PlanInput<'_>, policy: &PolicySpec, data: &Data<'_>, now: 
     } else {
         rounded_up(demand.need.unwrap_or(0.0)).min(replicas.current)
     };
-    let basis = Basis {
+    Ok(Basis {
         input,
         policy: scale,
         seen,
@@ -119,8 +169,7 @@ pub fn survey(input: &PlanInput<'_>, policy: &PolicySpec, data: &Data<'_>, now: 
         wanted,
         needed,
         lasting,
-    };
-    basis.survey(policy, now)
+    })
 }
 
 /// Whole replicas; a need that is above a whole number only by rounding does not cost one more.
@@ -156,7 +205,43 @@ fn wanted(demand: &Demand, policy: &ScalePolicy, replicas: Replicas, settled: bo
     by_load.max(by_trouble).max(current).max(policy.minimum_replicas)
 }
 
-impl Basis<'_> {
+impl<'a> Basis<'a> {
+    fn of(
+        input: &'a PlanInput<'a>,
+        policy: &'a PolicySpec,
+        data: &Data<'a>,
+        now: Timestamp,
+    ) -> Result<Self, Nothing> {
+        measure(input, policy, data, now)
+    }
+
+    fn course(&self, now: Timestamp) -> Course {
+        let current = self.replicas.current;
+        if self.wanted > current {
+            Course::Out
+        } else if self.is_overdue(now) {
+            Course::Again
+        } else if self.lasting < current && self.follows_last_good.is_none() && self.may_shrink(now) {
+            Course::In
+        } else {
+            Course::Keep
+        }
+    }
+
+    fn rest(&self, now: Timestamp) -> Rest {
+        let waits = self.lasting < self.replicas.current && !self.may_shrink(now);
+        Rest {
+            at: now,
+            replicas: self.replicas,
+            demand: self.demand.clone(),
+            advice: self.advice,
+            lasting: self.lasting,
+            used: value(self.seen, "utilisation"),
+            watched: waits.then(|| self.input.history.watched(now)),
+            policy: *self.policy,
+        }
+    }
+
     fn survey(&self, policy: &PolicySpec, now: Timestamp) -> Survey {
         let current = self.replicas.current;
         let mut survey = Survey {
@@ -164,24 +249,30 @@ impl Basis<'_> {
             candidates: Vec::new(),
             dropped: self.dropped(),
         };
-        if self.wanted > current {
-            let reachable = self.wanted.min(self.policy.maximum_replicas);
-            let stepped = reachable.min(current.saturating_add(self.policy.step_up_replicas));
-            for replicas in [self.wanted, stepped] {
-                if replicas > current
-                    && survey.candidates.iter().all(|c| c.action != (Action::Scale { replicas }))
-                {
-                    survey.candidates.push(self.outward(replicas));
-                }
+        match self.course(now) {
+            Course::Out => self.push_outward(&mut survey),
+            Course::Again => {
+                survey.hold.cost.unmet_permille =
+                    Cost::of_replicas(self.replicas.ready, current, current, current).unmet_permille;
+                survey.candidates.push(self.restated(current));
             }
-        } else if self.is_overdue(now) {
-            survey.hold.cost.unmet_permille =
-                Cost::of_replicas(self.replicas.ready, current, current, current).unmet_permille;
-            survey.candidates.push(self.restated(current));
-        } else if self.lasting < current && self.follows_last_good.is_none() && self.may_shrink(now) {
-            survey.candidates.push(self.inward(policy));
+            Course::In => survey.candidates.push(self.inward(policy)),
+            Course::Keep => {}
         }
         survey
+    }
+
+    fn push_outward(&self, survey: &mut Survey) {
+        let current = self.replicas.current;
+        let reachable = self.wanted.min(self.policy.maximum_replicas);
+        let stepped = reachable.min(current.saturating_add(self.policy.step_up_replicas));
+        for replicas in [self.wanted, stepped] {
+            if replicas > current
+                && survey.candidates.iter().all(|c| c.action != (Action::Scale { replicas }))
+            {
+                survey.candidates.push(self.outward(replicas));
+            }
+        }
     }
 
     fn cost(&self, replicas: u32) -> Cost {
@@ -357,16 +448,8 @@ impl Basis<'_> {
 
     /// What was weighed in the outlook and costs more.
     fn dearer(&self) -> Vec<(String, String)> {
-        let Some(advice) = self
-            .advice
-            .filter(|advice| self.wanted > self.replicas.current || advice.replicas < self.replicas.current)
-        else {
-            return Vec::new();
-        };
-        let (less, more) = (advice.cost.min(advice.cost_now), advice.cost.max(advice.cost_now));
-        let reason = format!("expected to cost {} replicas, against {}", number(more), number(less));
-        let dearer = if advice.cost_now > advice.cost { self.replicas.current } else { advice.replicas };
-        vec![(Action::Scale { replicas: dearer }.to_string(), reason)]
+        let grows = self.wanted > self.replicas.current;
+        self.advice.iter().filter_map(|advice| dearer(advice, self.replicas, grows)).collect()
     }
 
     fn symptom_ids(&self) -> Vec<String> {
@@ -401,32 +484,16 @@ impl Basis<'_> {
 
     fn hold_text(&self, now: Timestamp) -> String {
         let name = self.input.service.name();
-        let Replicas { ready, current } = self.replicas;
-        let demand = self.demand.text(self.policy);
+        let current = self.replicas.current;
         if let (Some(reason), true) = (&self.demand.explained, self.wanted <= current) {
             return format!(
                 "{name} is in trouble because {reason}; more replicas of {name} cannot cure that"
             );
         }
-        if self.demand.per_replica.is_none() && self.wanted <= current && !self.demand.saturated {
-            return format!("{name} keeps {current}: {demand}");
-        }
         if self.wanted > current {
+            let demand = self.demand.text(self.policy);
             return format!("{name} keeps {current} although {} are needed: {demand}", self.wanted);
         }
-        if ready < current {
-            return format!("{name} keeps {current}, of which {ready} are ready: {demand}");
-        }
-        if self.lasting < current && !self.may_shrink(now) {
-            let watched = seconds(self.input.history.watched(now));
-            let window = self.policy.cooldown_down.as_secs();
-            return format!(
-                "{name} keeps {current}: load has been watched for {watched} s of the {window} s before a scale-in"
-            );
-        }
-        let need = self.demand.need.map_or_else(|| "an unknown number".to_owned(), number);
-        let used = value(self.seen, "utilisation")
-            .map_or_else(String::new, |used| format!(", {} busy", percent(used)));
-        format!("{name} keeps {current}{used}: {need} are needed; {demand}")
+        self.rest(now).text(name)
     }
 }

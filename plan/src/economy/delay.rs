@@ -2,6 +2,7 @@
 
 use crate::{
     data::{interval, is_whole, ready_replicas},
+    few::Few,
     ledger::Line,
 };
 use jiff::Timestamp;
@@ -54,7 +55,8 @@ impl Delay {
     /// What is to be planned for.
     #[must_use]
     pub fn expected(&self, seen: &Assessment) -> Duration {
-        let mut sorted: Vec<Duration> = self.seen.iter().copied().collect();
+        let mut sorted = Few::<Duration, KEPT>::of(self.seen.iter().copied());
+        let sorted = sorted.as_mut_slice();
         sorted.sort_unstable();
         let place = (PLANNED * sorted.len() as f64) as usize;
         sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(FIRST + interval(seen))

@@ -138,11 +138,27 @@ fn poison() {
 }
 
 fn fleets() {
-    for seed in 1..=3 {
+    for instances in [3, 10, 30, 100, 300, 1_000] {
+        let seeds = if instances > 100 { 20 } else { 200 };
+        let runs: Vec<_> = (1..=seeds).map(|seed| fleet(instances, true, seed)).collect();
+        let probes = runs.iter().map(|run| run.probes_at_once).max().unwrap_or(0);
+        let spread = |of: fn(&breaker::sim::FleetRun) -> f64| {
+            let mut values: Vec<_> = runs.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            (values[0], values[values.len() / 2], values[values.len() - 1])
+        };
+        let (open, admitted) = (spread(|run| run.open_for), spread(|run| run.admitted));
+        let after = spread(|run| run.admitted_after);
+        let late = runs.iter().filter(|run| run.open_for > 10.0).count();
+        let alone = fleet(instances, false, 1);
         println!(
-            "1,000 instances seed {seed}: {:?}; left alone {:?}",
-            fleet(1_000, true, seed),
-            fleet(1_000, false, seed)
+            "{instances} instances, {seeds} seeds: at most {probes} probes at once (bound 10); nothing open after {:.1} s, at worst {:.1} s (bound 10, {late} above); admitted from 10 s on: {:.2} %, at worst {:.2} %; 99 % of each second after {} s, at worst {} s; left alone {alone:?}",
+            open.1,
+            open.2,
+            100.0 * admitted.1,
+            100.0 * admitted.0,
+            after.1,
+            after.2,
         );
     }
 }

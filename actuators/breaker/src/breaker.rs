@@ -33,6 +33,10 @@ pub struct Snapshot {
     pub degraded_since: Option<Duration>,
     /// Share of failures that is normal now.
     pub baseline_ratio: f64,
+    /// Whether enough was seen to know what is normal.
+    pub baseline_known: bool,
+    /// A person's word over the policy's mode, and when it ends.
+    pub told: Option<(Mode, Duration)>,
     /// From which latency a call is slow, as learned.
     pub slow_from: Option<Duration>,
     /// Calls per second, over the last minutes.
@@ -278,13 +282,13 @@ impl Breaker {
         self.with_core(now, |core| core.baseline.export())
     }
 
-    /// Begins with what another instance learned.
+    /// Begins with what another instance learned; calls are judged by it at once.
     ///
     /// # Errors
     /// When the numbers are no exported baseline; nothing is changed then.
     pub fn import_baseline(&self, numbers: &[f64], now: Duration) -> Result<(), InvalidBaseline> {
         let baseline = crate::baseline::Baseline::import(numbers).ok_or(InvalidBaseline)?;
-        self.with_core(now, |core| core.baseline = baseline);
+        self.with_core(now, |core| core.begin_with(baseline, now));
         Ok(())
     }
 
@@ -299,6 +303,7 @@ impl Breaker {
             threshold: core.failing.evidence().threshold,
             phase: core.machine.phase().kind(),
             answered: core.machine.stage() > 1,
+            opened: core.opened_total,
         })
     }
 
@@ -329,6 +334,8 @@ impl Breaker {
                 evidence: core.failing.evidence(),
                 degraded_since: core.degraded_since,
                 baseline_ratio: core.failing.normal().ratio,
+                baseline_known: core.baseline.is_known(),
+                told: core.told,
                 slow_from: core.learned_slow_limit(),
                 rate_per_second: core.rate(),
                 admitted_share: core.shed.admitted_share(),

@@ -505,6 +505,14 @@ impl Core {
         true
     }
 
+    /// Takes over what is normal.
+    pub(crate) fn begin_with(&mut self, baseline: Baseline, now: Duration) {
+        self.baseline = baseline;
+        let calls = self.rate.per_second() * self.policy.false_opening_every.as_secs_f64();
+        let others = if now < self.others.1 { self.others.0 } else { 0.0 };
+        self.failing.refresh(self.baseline.normal(self.unix(now)), calls, others);
+    }
+
     /// Adopts a valid policy.
     pub(crate) fn adopt(&mut self, policy: Policy, now: Duration) {
         self.failing.set_limits(policy.failure_ratio_to_open, policy.degraded_factor);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::traffic::exponential;
 use crate::fleet::{Advice, Probing, Witness};
 use crate::rng::Rng;
-use crate::{Breaker, Cause, LimitPolicy, Outcome, Permit, Policy, Priority, Setup};
+use crate::{Breaker, Cause, LimitPolicy, Outcome, Permit, Policy, Priority, Rejection, Setup};
 
 fn breaker(policy: Policy, seed: u64) -> Arc<Breaker> {
     let made = Breaker::with(policy, Setup { seed, unix_at_zero: 0.0 });
@@ -192,7 +192,13 @@ pub fn causality(by_load: bool, seed: u64) -> CausalityRun {
 pub struct FleetRun {
     /// Most calls in flight to the dead callee at once, from 30 s after it died until it healed: by then all have opened.
     pub probes_at_once: usize,
-    /// Seconds from the healing until 99 % of the calls of a second, and of all later ones, were admitted.
+    /// Seconds from the healing until the last call that an open breaker rejected. Later rejections are those of single calls while
+    /// all probes of a stage are in flight.
+    pub open_for: f64,
+    /// Share of the calls from ten seconds after the healing on that were admitted.
+    pub admitted: f64,
+    /// Seconds from the healing until 99 % of the calls of a second, and of all later ones, were admitted: of few instances, whose
+    /// seconds have few calls, this is mostly chance.
     pub admitted_after: f64,
 }
 
@@ -202,13 +208,14 @@ pub fn fleet(instances: usize, coordinated: bool, seed: u64) -> FleetRun {
     const HEALS: f64 = 80.0;
     const END: f64 = 140.0;
     const HANGS: f64 = 2.0;
+    const TURN: Duration = Duration::from_secs(2);
     let breakers: Vec<_> =
         (0..instances).map(|n| breaker(Policy::default(), seed ^ (n as u64) << 20)).collect();
     let mut rng = Rng::new(seed);
-    let mut probing = Probing::new((instances / 100).max(1), Duration::from_secs(2));
+    let mut probing = Probing::new(TURN);
     let mut pending: Pending<(Permit<Arc<Breaker>>, bool, f64)> = Pending::new();
     let mut seconds = vec![(0u64, 0u64); END as usize + 1];
-    let (mut now, mut advised, mut most) = (0.0, 0.0, 0usize);
+    let (mut now, mut advised, mut most, mut open_for) = (0.0, 0.0, 0usize, 0.0f64);
     while now < END {
         now += exponential(&mut rng) / instances as f64;
         while let Some((ends, (permit, failed, latency))) = pending.pop_until(at(now)) {
@@ -224,10 +231,14 @@ pub fn fleet(instances: usize, coordinated: bool, seed: u64) -> FleetRun {
                 breakers[id as usize].advise(advice, at(now));
             }
         }
-        let second = &mut seconds[now as usize];
+        let second = &mut seconds[now.min(END) as usize];
         second.0 += 1;
         let who = (rng.next_u64() % instances as u64) as usize;
-        if let Ok(permit) = breakers[who].try_acquire_owned(at(now)) {
+        let admitted = breakers[who].try_acquire_owned(at(now));
+        if matches!(admitted, Err(Rejection::Open { .. })) {
+            open_for = open_for.max(now - HEALS);
+        }
+        if let Ok(permit) = admitted {
             second.1 += 1;
             let dead = (DIES..HEALS).contains(&now);
             let latency = if dead { HANGS } else { 0.05 };
@@ -238,7 +249,14 @@ pub fn fleet(instances: usize, coordinated: bool, seed: u64) -> FleetRun {
         }
     }
     let late = seconds.iter().enumerate().skip(HEALS as usize).take((END - HEALS) as usize);
-    let short = late.filter(|(_, (offered, admitted))| *admitted as f64 <= 0.99 * *offered as f64);
+    let short = late.filter(|(_, (offered, admitted))| (*admitted as f64) < 0.99 * *offered as f64);
     let last = short.map(|(second, _)| second as f64 + 1.0).fold(HEALS, f64::max);
-    FleetRun { probes_at_once: most, admitted_after: last - HEALS }
+    let healthy = seconds.iter().skip(HEALS as usize + 10);
+    let healthy = healthy.fold((0, 0), |sum, second| (sum.0 + second.0, sum.1 + second.1));
+    FleetRun {
+        probes_at_once: most,
+        open_for,
+        admitted: healthy.1 as f64 / healthy.0.max(1) as f64,
+        admitted_after: last - HEALS,
+    }
 }

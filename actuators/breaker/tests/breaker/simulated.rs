@@ -108,8 +108,15 @@ fn sheds_where_load_is_the_cause_and_not_where_it_is_not() {
 }
 
 #[test]
-fn a_fleet_probes_with_few_and_comes_back_soon() {
-    // As many as the criterion names: of few, one second's share that is rejected is mostly chance.
-    let run = fleet(1_000, true, 1);
-    assert!(run.probes_at_once <= 10 && run.admitted_after <= 10.0, "{run:?}");
+fn a_fleet_of_any_size_probes_with_few_and_comes_back_soon() {
+    for instances in if LONG { vec![3, 10, 30, 100, 300, 1_000] } else { vec![3, 100] } {
+        for seed in 1..=if instances > 100 { 2 } else { 10 } {
+            let run = fleet(instances, true, seed);
+            assert!(run.probes_at_once <= 10 && run.open_for <= 10.0, "{instances}: {run:?}");
+            // Of few, a single call that finds all probes of a stage in flight is more than one in a hundred.
+            let least = if instances < 30 { 0.97 } else { 0.99 };
+            assert!(run.admitted >= least, "{instances}: {run:?}");
+            assert!(instances < 300 || run.admitted_after <= 10.0, "{instances}: {run:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 //! In reading order: a directive's life (`lifecycle`), who may be sent what (`registry`, `delivery`, `preconditions`), what
-//! came of it (`verify`, `undo`, `feedback`), the switch (`pause`), all of it together (`engine`), and the shell around it.
+//! came of it (`verify`, `undo`, `feedback`), what breakers are advised (`fleet`) and told (`overrule`), the switch (`pause`), all of it together (`engine`), and the shell around it.
 
 pub mod moment;
 
@@ -9,6 +9,9 @@ pub mod lifecycle;
 pub mod delivery;
 pub mod preconditions;
 pub mod registry;
+
+pub mod fleet;
+pub mod overrule;
 
 pub mod feedback;
 pub mod undo;

@@ -33,6 +33,10 @@ pub struct Metrics {
     pub open_directives: IntGauge,
     /// 1 while acting is paused.
     pub paused: IntGauge,
+    /// Breakers whose instances tell of them.
+    pub breakers: IntGauge,
+    /// Advice given to breakers, by whose turn it is to probe.
+    pub breaker_advice: IntCounterVec,
 }
 
 impl Metrics {
@@ -68,6 +72,8 @@ impl Metrics {
             subscriptions: gauge("subscriptions", "Actuators that are subscribed.")?,
             open_directives: gauge("open_directives", "Directives that are not over.")?,
             paused: gauge("paused", "1 while acting is paused.")?,
+            breakers: gauge("breakers", "Breakers whose instances tell of them.")?,
+            breaker_advice: counters("breaker_advice_total", "Advice given to breakers.", "probing")?,
         };
         let Self {
             deliveries,
@@ -84,15 +90,24 @@ impl Metrics {
             subscriptions,
             open_directives,
             paused,
+            breakers,
+            breaker_advice,
         } = metrics.clone();
         registry.register(Box::new(deliveries))?;
         registry.register(Box::new(decision_to_delivery))?;
-        for counters in
-            [reports, reports_deferred, transitions, transitions_lost, verdicts, undos, refused_input]
-        {
+        for counters in [
+            reports,
+            reports_deferred,
+            transitions,
+            transitions_lost,
+            verdicts,
+            undos,
+            refused_input,
+            breaker_advice,
+        ] {
             registry.register(Box::new(counters))?;
         }
-        for gauge in [unrecorded, actuators, subscriptions, open_directives, paused] {
+        for gauge in [unrecorded, actuators, subscriptions, open_directives, paused, breakers] {
             registry.register(Box::new(gauge))?;
         }
         Ok(metrics)

@@ -1,5 +1,6 @@
 //! Starts Execute: what it follows, its one writer to the ledger, its clock, and the API that actuators call.
 
+pub(crate) mod baselines;
 mod errands;
 mod follow;
 pub(crate) mod leases;
@@ -113,6 +114,11 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
     spawn_writers(&ctx, &shared);
     spawn_followers(&ctx, &shared, knowledge, analyze);
     spawn_leases(&ctx, leases);
+    let keeping = baselines::keep(shared.clone(), ctx.stopper.clone());
+    ctx.tasks.spawn("execute-baselines", OnFailure::StopProcess, async move {
+        keeping.await;
+        Ok(())
+    });
     ctx.tasks.spawn_loop("execute-switch", RECONNECT, move || {
         let switch = switch.clone();
         async move { Ok(switch.follow().await?) }

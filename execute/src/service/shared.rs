@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::engine::{Engine, Next, Output};
+use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::moment::{Moment, between};
 use crate::registry::ActuatorKey;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) clock: SharedClock,
     pub(crate) metrics: Metrics,
     pub(crate) knowledge: Knowledge,
+    fleet: Mutex<Fleet>,
 }
 
 impl Shared {
@@ -50,7 +52,8 @@ impl Shared {
         let engine = Engine::new(pause);
         let inner = Inner { engine, queue: VecDeque::new(), last: 0, bells: BTreeMap::new() };
         let durable = watch::Sender::new(0);
-        Self { inner: Mutex::new(inner), entries: Notify::new(), durable, clock, metrics, knowledge }
+        let fleet = Mutex::default();
+        Self { inner: Mutex::new(inner), entries: Notify::new(), durable, clock, metrics, knowledge, fleet }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -147,6 +150,11 @@ impl Shared {
         next
     }
 
+    /// The pool of what breakers see. A lock of its own: evidence comes by the thousand, and directives do not wait for it.
+    pub(crate) fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Brings the gauges up to date.
     pub(crate) fn gauge(&self) {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
@@ -156,6 +164,8 @@ impl Shared {
         self.metrics.actuators.set(count(inner.engine.registry().len()));
         self.metrics.subscriptions.set(count(inner.engine.subscribed()));
         self.metrics.paused.set(i64::from(inner.engine.pause().paused));
+        drop(inner);
+        self.metrics.breakers.set(count(self.fleet().len()));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

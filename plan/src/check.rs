@@ -20,9 +20,11 @@ pub fn faults(directive: &Directive, input: &PlanInput<'_>, now: Timestamp) -> V
         return vec!["there is no policy to act under".to_owned()];
     };
     faults.require(
-        directive.policy == policy.name && directive.autonomy == policy.spec.autonomy,
+        directive.policy == policy.name && directive.autonomy <= policy.spec.autonomy,
         "policy or level differs",
     );
+    let level = input.standings.level(policy.name, &directive.resource, policy.spec.autonomy);
+    faults.require(directive.autonomy == level, "it is not at the level in force");
     faults.require(directive.undo_of.is_none(), "only Execute takes back");
     times(directive, now, &mut faults);
     numbers(directive, &mut faults);

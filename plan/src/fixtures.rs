@@ -434,6 +434,7 @@ impl Case {
             now,
             input: &input,
             policy,
+            autonomy: input.level(policy, input.service),
             data: &data,
             line: input.scale_line,
             replicas: self.replicas,

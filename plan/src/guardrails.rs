@@ -26,7 +26,7 @@ use crate::{
     ledger::Line,
 };
 use jiff::Timestamp;
-use proto::model::GuardrailVerdict;
+use proto::model::{AutonomyLevel, GuardrailVerdict};
 
 /// What a guardrail looks at besides the candidate.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,8 @@ pub struct Situation<'a> {
     pub input: &'a PlanInput<'a>,
     /// What people want.
     pub policy: NamedPolicy<'a>,
+    /// The level in force: what is declared, unless less was earned or is allowed.
+    pub autonomy: AutonomyLevel,
     /// The data about the candidate's resource.
     pub data: &'a Data<'a>,
     /// Directives of the candidate's resource and kind.

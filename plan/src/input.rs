@@ -1,6 +1,7 @@
 //! What one service is planned from: borrowed views of everything that is known about it and its neighbours.
 
 use crate::{
+    autonomy::Standings,
     economy::Economy,
     history::History,
     ledger::{Ledger, Line},
@@ -56,10 +57,19 @@ pub struct PlanInput<'a> {
     pub incoming: Vec<Incoming<'a>>,
     /// Every directive.
     pub ledger: &'a Ledger,
+    /// What policies have earned.
+    pub standings: &'a Standings,
     /// Live actuators.
     pub actuators: &'a [ActuatorSpec],
     /// The kill switch.
     pub pause: &'a PauseState,
+}
+
+impl PlanInput<'_> {
+    /// The level in force of a policy at a resource.
+    pub fn level(&self, policy: NamedPolicy<'_>, resource: &ResourceId) -> AutonomyLevel {
+        self.standings.level(policy.name, resource, policy.spec.autonomy)
+    }
 }
 
 /// A called service, and the edge to it.

@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 
 // Core: values and `now` in, values out.
+pub mod autonomy;
 pub mod data;
 pub mod economy;
 mod few;

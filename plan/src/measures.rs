@@ -65,7 +65,8 @@ impl<'a> Scene<'a> {
     fn terms(&self, policy: &BudgetPolicyState) -> PolicySpec {
         match self.input.policy {
             PolicyView::One(one) => {
-                let level = policy.autonomy.map_or(one.spec.autonomy, |own| own.min(one.spec.autonomy));
+                let own = self.input.level(one, self.input.service);
+                let level = policy.autonomy.map_or(own, |told| told.min(own));
                 PolicySpec { autonomy: level, ..one.spec.clone() }
             }
             PolicyView::None => self.bare(policy.autonomy.unwrap_or(AutonomyLevel::Recommend)),
@@ -116,6 +117,7 @@ fn decide(wish: Wish<'_>, scene: &Scene<'_>, ids: &mut IdGenerator) -> Decision 
         now: scene.now,
         input: scene.input,
         policy: NamedPolicy { name: &policy.objective, spec: &terms },
+        autonomy: scene.input.standings.level(&policy.objective, &candidate.resource, terms.autonomy),
         data: &data,
         line,
         replicas: if edge.is_none() { Replicas::of(scene.input, &data) } else { None },
@@ -137,7 +139,7 @@ fn decide(wish: Wish<'_>, scene: &Scene<'_>, ids: &mut IdGenerator) -> Decision 
         resource: candidate.resource.clone(),
         at: scene.now,
         policy: policy.objective.clone(),
-        autonomy: terms.autonomy,
+        autonomy: situation.autonomy,
         text: candidate.text.clone(),
         considered: vec![considered],
         directive_id: None,
@@ -174,7 +176,7 @@ fn directive(
     situation: &Situation<'_>,
     ids: &mut IdGenerator,
 ) -> Directive {
-    let (now, autonomy) = (situation.now, situation.policy.spec.autonomy);
+    let (now, autonomy) = (situation.now, situation.autonomy);
     let expiry = if autonomy == AutonomyLevel::Act { EXPIRY } else { EXPIRY_FOR_PEOPLE };
     let preconditions =
         Preconditions { max_evidence_age: evidence_age(&candidate), requires_known_data: candidate.reduces };

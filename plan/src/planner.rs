@@ -104,7 +104,8 @@ fn plan_scale(
     let data = Data::of(input.assessment, input.last_good, now);
     let survey = scale::survey(input, policy.spec, &data, now);
     let replicas = scale::Replicas::of(input, &data);
-    let situation = Situation { now, input, policy, data: &data, line: input.scale_line, replicas };
+    let autonomy = input.level(policy, input.service);
+    let situation = Situation { now, input, policy, autonomy, data: &data, line: input.scale_line, replicas };
     decide(Case { resource: input.service, kind: DirectiveKind::Scale, situation, survey }, ids)
 }
 
@@ -118,7 +119,9 @@ fn plan_breaker(
 ) -> Decision {
     let data = Data::of(called.assessment, None, now);
     let survey = breaker::survey(input, rule, called, &data, now);
-    let situation = Situation { now, input, policy, data: &data, line: called.line, replicas: None };
+    let autonomy = input.level(policy, called.edge);
+    let situation =
+        Situation { now, input, policy, autonomy, data: &data, line: called.line, replicas: None };
     decide(Case { resource: called.edge, kind: DirectiveKind::SetBreaker, situation, survey }, ids)
 }
 
@@ -157,7 +160,7 @@ fn decide(case: Case<'_>, ids: &mut IdGenerator) -> Decision {
         resource: resource.clone(),
         at: situation.now,
         policy: situation.policy.name.to_owned(),
-        autonomy: situation.policy.spec.autonomy,
+        autonomy: situation.autonomy,
         text,
         considered,
         directive_id: situation.line.under_way().map(|entry| entry.id),
@@ -228,7 +231,7 @@ fn directive(
     ids: &mut IdGenerator,
 ) -> Directive {
     let now = situation.now;
-    let autonomy = situation.policy.spec.autonomy;
+    let autonomy = situation.autonomy;
     let expiry = if autonomy == AutonomyLevel::Act { EXPIRY } else { EXPIRY_FOR_PEOPLE };
     let others = report.considered.iter().filter(|considered| considered.choice != Choice::Chosen);
     let rejected = others

@@ -42,7 +42,7 @@ impl Held {
         let PolicyView::One(policy) = input.policy else { return false };
         let PlanReport { policy: name, autonomy, directive_id, reductions_forbidden, .. } = &self.report;
         name == policy.name
-            && *autonomy == policy.spec.autonomy
+            && *autonomy == input.level(policy, &self.report.resource)
             && directive_id.is_none()
             && reductions_forbidden.is_none()
     }

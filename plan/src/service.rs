@@ -1,6 +1,7 @@
 //! Starts Plan, and its loop: wake on what changed and every tick, plan, propose. A wake-up carries no decision; the loop reads
 //! the present state and does the same work every time.
 
+mod earned;
 mod feeds;
 mod proposals;
 mod refusals;
@@ -16,10 +17,11 @@ use crate::{
     world::World,
 };
 use chassis::{Backoff, ClientConfig, Context, GrpcServer, Health, Invalid, OnFailure, Validate};
+use earned::Earned;
 use feeds::{Event, Link};
 use proposals::Proposals;
 use proto::{
-    client::{Analyze, Knowledge},
+    client::{Analyze, Knowledge, Standings},
     model::ResourceId,
     wire::plan_server::PlanServer,
 };
@@ -102,7 +104,8 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
     let routes = tonic::service::Routes::new(api);
     let health = server.serve(&ctx, "plan", routes, proto::DESCRIPTORS, &["homeostat.v1.Plan"])?;
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
-    follow(&ctx, analyze, knowledge.clone(), &events);
+    let standings = Standings::new(to_knowledge.clone());
+    follow(&ctx, analyze, (knowledge.clone(), standings.clone()), &events);
     let world = World::new(ctx.clock.now());
     let planner = Planner {
         world,
@@ -110,6 +113,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
         proposals: Proposals::new(knowledge, ctx.clock.clone(), metrics.clone()),
         reports,
         refusals: Refusals::spawn(&ctx, to_knowledge),
+        earned: Earned::spawn(&ctx, standings, events),
         metrics,
         ctx: ctx.clone(),
     };
@@ -125,7 +129,12 @@ fn channel(config: &ClientConfig) -> Result<tonic::transport::Channel, chassis::
     chassis::grpc::channel(config)
 }
 
-fn follow(ctx: &Context, analyze: Analyze, knowledge: Knowledge, events: &mpsc::Sender<Event>) {
+fn follow(
+    ctx: &Context,
+    analyze: Analyze,
+    (knowledge, standings): (Knowledge, Standings),
+    events: &mpsc::Sender<Event>,
+) {
     let (sink, clock) = (events.clone(), ctx.clock.clone());
     ctx.tasks.spawn_loop("plan.assessments", RECONNECT, move || {
         let feed = feeds::assessments(analyze.clone(), sink.clone(), clock.clone());
@@ -133,7 +142,7 @@ fn follow(ctx: &Context, analyze: Analyze, knowledge: Knowledge, events: &mpsc::
     });
     let sink = events.clone();
     ctx.tasks.spawn_loop("plan.knowledge", RECONNECT, move || {
-        let feed = feeds::knowledge(knowledge.clone(), sink.clone());
+        let feed = feeds::knowledge(knowledge.clone(), standings.clone(), sink.clone());
         async { Ok(feed.await?) }
     });
 }
@@ -176,6 +185,7 @@ struct Planner {
     proposals: Proposals,
     reports: Reports,
     refusals: Refusals,
+    earned: Earned,
     metrics: Metrics,
     ctx: Context,
 }
@@ -204,8 +214,19 @@ impl Planner {
                 }
                 _ = ticker.tick() => dirty = Dirty::All,
             }
+            self.weigh(&mut dirty);
             self.round(dirty);
         }
+    }
+
+    /// Levels fall, and rise, before the next plan is made.
+    fn weigh(&mut self, dirty: &mut Dirty) {
+        let all = matches!(dirty, Dirty::All);
+        let changes = self.world.reconsider(all, self.ctx.clock.now());
+        if !changes.is_empty() {
+            *dirty = Dirty::All;
+        }
+        self.earned.put(self.world.standings.take_unsent(), changes);
     }
 
     fn take_in(&mut self, event: Event, dirty: &mut Dirty) {
@@ -292,7 +313,7 @@ impl Planner {
         if let Some(reason) = self.links.broken() {
             let mut report = PlanReport::idle(service, now, format!("nothing is planned: {reason}"));
             if let PolicyView::One(policy) = input.policy {
-                (report.policy, report.autonomy) = (policy.name.to_owned(), policy.spec.autonomy);
+                (report.policy, report.autonomy) = (policy.name.to_owned(), input.level(policy, service));
             }
             return vec![Decision { directive: None, report, faults: Vec::new() }];
         }

@@ -2,6 +2,10 @@
 //! again at the next start.
 
 use crate::{
+    autonomy::{
+        Standings, evidence_of,
+        shadow::{self, Shadows},
+    },
     data::is_whole,
     economy::{Economy, Terms},
     history::History,
@@ -10,8 +14,9 @@ use crate::{
 };
 use jiff::Timestamp;
 use proto::model::{
-    ActuatorSpec, Assessment, Declared, DeclaredKind, DeclaredSpec, DirectiveKind, Objective, PauseState,
-    PolicySpec, ResourceId, ResourceKind, ServiceSpec,
+    ActuatorSpec, Assessment, AutonomyLevel, Declared, DeclaredKind, DeclaredSpec, Directive, DirectiveKind,
+    DirectiveRecord, DirectiveState, Objective, OutcomeResult, PauseState, PolicySpec, ResourceId,
+    ResourceKind, ServiceSpec, Standing,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +40,9 @@ pub struct World {
     pub shedding: BTreeSet<ResourceId>,
     /// The directives.
     pub ledger: Ledger,
+    /// What policies have earned.
+    pub standings: Standings,
+    shadows: Shadows,
     /// Live actuators.
     pub actuators: Vec<ActuatorSpec>,
     /// The kill switch.
@@ -66,6 +74,8 @@ impl World {
             no_economy: Box::default(),
             shedding: BTreeSet::new(),
             ledger: Ledger::default(),
+            standings: Standings::default(),
+            shadows: Shadows::default(),
             actuators: Vec::new(),
             pause: PauseState::never(now),
         }
@@ -104,6 +114,7 @@ impl World {
         if self.assessments.get(&resource).is_some_and(|known| known.at > assessment.at) {
             return;
         }
+        self.shadows.observe(&assessment);
         let assessment = Arc::new(assessment);
         if resource.kind() == ResourceKind::Service {
             self.histories.entry(resource.clone()).or_default().observe(&assessment);
@@ -160,7 +171,7 @@ impl World {
             callee_assessment: assessment(callee),
             callee_scale: self
                 .policy(callee)
-                .and_then(|policy| policy.scale.as_ref().map(|scale| (scale, policy.autonomy))),
+                .and_then(|policy| Some((policy.spec.scale.as_ref()?, self.level(policy, callee)))),
             callee_line: self.ledger.line(callee, DirectiveKind::Scale),
         });
         let incoming = node.incoming.iter().map(|(edge, caller)| Incoming {
@@ -186,14 +197,80 @@ impl World {
             outgoing: room.outgoing,
             incoming: room.incoming,
             ledger: &self.ledger,
+            standings: &self.standings,
             actuators: &self.actuators,
             pause: &self.pause,
         })
     }
 
-    fn policy(&self, service: &ResourceId) -> Option<&PolicySpec> {
+    fn level(&self, policy: NamedPolicy<'_>, resource: &ResourceId) -> AutonomyLevel {
+        self.standings.level(policy.name, resource, policy.spec.autonomy)
+    }
+
+    /// Takes in a directive: into the ledger, and as evidence of what its policy is worth. `outcome`: what verification found,
+    /// where the state alone no longer tells.
+    pub fn note_directive(&mut self, record: &DirectiveRecord, outcome: Option<OutcomeResult>) {
+        self.ledger.put(record);
+        if let Some(evidence) = evidence_of(record, outcome) {
+            self.standings.note(evidence);
+        }
+        match record.state {
+            DirectiveState::Proposed | DirectiveState::AwaitingApproval => {
+                if let Some(terms) = self.shadow_terms(&record.directive) {
+                    self.shadows.begin(&record.directive, terms);
+                }
+            }
+            // Not followed: it is watched to its end.
+            DirectiveState::Expired | DirectiveState::Rejected => {}
+            _ => self.shadows.forget(&record.directive),
+        }
+    }
+
+    /// The service that a policy's resource belongs to: an edge belongs to its caller.
+    fn home(&self, resource: &ResourceId) -> Option<&Node> {
+        let caller =
+            resource.edge_ends().map(|(caller, _)| ResourceId::service(resource.namespace(), caller));
+        match caller {
+            Some(caller) => self.services.get(&caller.ok()?),
+            None => self.services.get(resource),
+        }
+    }
+
+    fn shadow_terms(&self, directive: &Directive) -> Option<shadow::Terms> {
+        let node = self.home(&directive.resource)?;
+        let (_, spec) = node.policies.iter().find(|(name, _)| *name == directive.policy)?;
+        Some(shadow::Terms {
+            target: spec.scale.map_or(1.0, |scale| scale.target_utilisation_ratio),
+            allowed: node.objective.map_or(1.0, |objective| 1.0 - objective.target_ratio),
+            failing: spec.breaker.as_ref().map_or(1.0, |rule| rule.failure_ratio_to_open),
+        })
+    }
+
+    /// Weighs what was found of policies: of all, or only of those about which there is news. The changes hold at once and are to
+    /// be recorded.
+    pub fn reconsider(&mut self, all: bool, now: Timestamp) -> Vec<Standing> {
+        if all {
+            for evidence in self.shadows.due(now) {
+                self.standings.note(evidence);
+            }
+        }
+        let mut standings = std::mem::take(&mut self.standings);
+        let declared = |policy: &str, resource: &ResourceId| {
+            // Measures go by their objective's name; what they may do is said where they are planned.
+            if policy.contains('/') {
+                return Some(AutonomyLevel::Act);
+            }
+            let (_, spec) = self.home(resource)?.policies.iter().find(|(name, _)| name == policy)?;
+            Some(spec.autonomy)
+        };
+        let changes = standings.reconsider(declared, all, now);
+        self.standings = standings;
+        changes
+    }
+
+    fn policy(&self, service: &ResourceId) -> Option<NamedPolicy<'_>> {
         match self.services.get(service)?.policy() {
-            PolicyView::One(policy) => Some(policy.spec),
+            PolicyView::One(policy) => Some(policy),
             PolicyView::None | PolicyView::Conflicting(..) => None,
         }
     }

@@ -6,7 +6,7 @@ use proto::model::AutonomyLevel;
 
 pub(super) fn check(candidate: &Candidate, situation: &Situation<'_>) -> Verdict {
     let kind = candidate.action.kind();
-    if matches!(situation.policy.spec.autonomy, AutonomyLevel::Observe | AutonomyLevel::Recommend) {
+    if matches!(situation.autonomy, AutonomyLevel::Observe | AutonomyLevel::Recommend) {
         return Pass("advice needs no actuator".to_owned());
     }
     match situation.input.actuators.iter().find(|actuator| actuator.serves(&candidate.resource, kind)) {

@@ -5,7 +5,7 @@ use crate::candidates::Candidate;
 use proto::model::AutonomyLevel;
 
 pub(super) fn check(_: &Candidate, situation: &Situation<'_>) -> Verdict {
-    let level = situation.policy.spec.autonomy;
+    let level = situation.autonomy;
     let outcome = match level {
         AutonomyLevel::Observe => "recorded, never delivered",
         AutonomyLevel::Recommend => "given as advice, never delivered",

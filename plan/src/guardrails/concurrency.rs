@@ -13,7 +13,7 @@ pub(super) fn check(candidate: &Candidate, situation: &Situation<'_>) -> Verdict
     if let Some(other) = line.holds_up(candidate.reduces) {
         return Veto(format!("\"{}\" is under way ({}, directive {})", other.action, other.state, other.id));
     }
-    let advises = matches!(situation.policy.spec.autonomy, AutonomyLevel::Observe | AutonomyLevel::Recommend);
+    let advises = matches!(situation.autonomy, AutonomyLevel::Observe | AutonomyLevel::Recommend);
     let mut standing = line.advice(situation.now).filter(|_| advises);
     if let Some(advice) = standing.find(|advice| same_wish(&advice.action, &candidate.action)) {
         return Veto(format!("directive {} advises the same and still holds", advice.id));

@@ -68,7 +68,7 @@ fn after_scaling(reduces: bool, policy: &ScalePolicy, line: &Line) -> Option<Wai
 
 /// Advice changes nothing, so what it says may change with every scrape; nobody can read it as fast.
 fn after_advice(situation: &Situation<'_>) -> Option<Wait> {
-    let advises = matches!(situation.policy.spec.autonomy, AutonomyLevel::Observe | AutonomyLevel::Recommend);
+    let advises = matches!(situation.autonomy, AutonomyLevel::Observe | AutonomyLevel::Recommend);
     let last = situation.line.advice(situation.now).next().filter(|_| advises)?;
     Some((last.created_at, AFTER_ADVICE, format!("after the advice \"{}\"", last.action)))
 }

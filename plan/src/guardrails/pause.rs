@@ -15,7 +15,7 @@ pub(super) fn check(_: &Candidate, situation: &Situation<'_>) -> Verdict {
 /// Why nothing may be done now, if the switch says so and the level would do something.
 pub fn paused(situation: &Situation<'_>) -> Option<String> {
     let pause = situation.input.pause;
-    let acts = matches!(situation.policy.spec.autonomy, AutonomyLevel::Approve | AutonomyLevel::Act);
+    let acts = matches!(situation.autonomy, AutonomyLevel::Approve | AutonomyLevel::Act);
     (pause.paused && acts).then(|| format!("acting is paused by {}: {}", pause.actor, pause.reason))
 }
 

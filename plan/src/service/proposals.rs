@@ -77,7 +77,7 @@ impl Proposals {
                     matches!(answer.verdict, ProposeVerdict::Accepted | ProposeVerdict::AlreadyStored);
                 if taken {
                     tracing::info!(%id, %resource, action = %directive.action, "proposed: {}", directive.rationale.text);
-                    world.ledger.put(&stored(directive, &answer, self.clock.now()));
+                    world.note_directive(&stored(directive, &answer, self.clock.now()), None);
                     Some(resource)
                 } else {
                     tracing::info!(%id, %resource, verdict = label, "not taken: {}", answer.detail);

@@ -36,7 +36,7 @@ spec:
   scale: { minimum: 1, maximum: 10, step_up: 4, cooldown_up: 1h, cooldown_down: 1h, target_utilisation: 0.6 }
 "#;
 
-fn catalog() -> ResourceId {
+pub fn catalog() -> ResourceId {
     ResourceId::service("staging", "catalog").unwrap()
 }
 
@@ -151,6 +151,8 @@ struct State {
     actuator_away: bool,
     refuses: bool,
     pause: Option<PauseState>,
+    standings: Vec<wire::Standing>,
+    evidence: Vec<wire::StandingEvidence>,
 }
 
 #[derive(Clone)]
@@ -172,7 +174,9 @@ impl FakeKnowledge {
             state: Arc::default(),
             revision: watch::Sender::new(1),
         };
-        let routes = Routes::new(knowledge_server::KnowledgeServer::new(fake.clone()));
+        let standings = wire::standings_server::StandingsServer::new(fake.clone());
+        let routes =
+            Routes::new(knowledge_server::KnowledgeServer::new(fake.clone())).add_service(standings);
         server.serve(ctx, "fake-knowledge", routes, proto::DESCRIPTORS, &[]).unwrap();
         fake
     }
@@ -450,6 +454,13 @@ impl knowledge_server::Knowledge for FakeKnowledge {
         }))
     }
 
+    async fn list_outcomes(
+        &self,
+        _: Request<wire::ListOutcomesRequest>,
+    ) -> Result<Response<wire::ListOutcomesResponse>, Status> {
+        Ok(Response::new(wire::ListOutcomesResponse::default()))
+    }
+
     async fn load_snapshots(
         &self,
         _: Request<wire::LoadSnapshotsRequest>,
@@ -479,10 +490,83 @@ impl knowledge_server::Knowledge for FakeKnowledge {
         renew_lease: RenewLeaseRequest => RenewLeaseResponse,
         release_lease: ReleaseLeaseRequest => ReleaseLeaseResponse,
         record_outcomes: RecordOutcomesRequest => RecordOutcomesResponse,
-        list_outcomes: ListOutcomesRequest => ListOutcomesResponse,
         record_feedback: RecordFeedbackRequest => RecordFeedbackResponse,
         list_feedback: ListFeedbackRequest => ListFeedbackResponse,
         set_pause: SetPauseRequest => PauseState,
         list_resources: ListResourcesRequest => ListResourcesResponse,
+    }
+}
+
+// === What policies have earned
+
+impl FakeKnowledge {
+    /// The newest standing of each policy at each resource.
+    pub fn standings(&self) -> Vec<wire::Standing> {
+        self.state().standings.clone()
+    }
+
+    /// All evidence that was told.
+    pub fn evidence(&self) -> Vec<wire::StandingEvidence> {
+        self.state().evidence.clone()
+    }
+
+    /// As if a person, or another Plan, had been faster.
+    pub fn set_standing(&self, standing: wire::Standing) {
+        let mut state = self.state();
+        state
+            .standings
+            .retain(|known| (&known.policy, &known.resource) != (&standing.policy, &standing.resource));
+        state.standings.push(standing);
+    }
+}
+
+#[tonic::async_trait]
+impl wire::standings_server::Standings for FakeKnowledge {
+    async fn list_standings(
+        &self,
+        _: Request<wire::ListStandingsRequest>,
+    ) -> Result<Response<wire::ListStandingsResponse>, Status> {
+        Ok(Response::new(wire::ListStandingsResponse { standings: self.standings() }))
+    }
+
+    async fn record_standing(
+        &self,
+        request: Request<wire::RecordStandingRequest>,
+    ) -> Result<Response<wire::RecordStandingResponse>, Status> {
+        let standing = request.into_inner().standing.ok_or_else(|| Status::invalid_argument("no standing"))?;
+        let known = self
+            .standings()
+            .into_iter()
+            .find(|known| (&known.policy, &known.resource) == (&standing.policy, &standing.resource));
+        let recorded = standing.generation == known.as_ref().map_or(0, |known| known.generation) + 1;
+        if recorded {
+            self.set_standing(standing.clone());
+        }
+        let newest = if recorded { Some(standing) } else { known };
+        Ok(Response::new(wire::RecordStandingResponse { recorded, standing: newest }))
+    }
+
+    async fn record_evidence(
+        &self,
+        request: Request<wire::RecordEvidenceRequest>,
+    ) -> Result<Response<wire::RecordEvidenceResponse>, Status> {
+        let evidence = request.into_inner().evidence;
+        let stored = evidence.len() as u64;
+        self.state().evidence.extend(evidence);
+        Ok(Response::new(wire::RecordEvidenceResponse { stored }))
+    }
+
+    async fn list_evidence(
+        &self,
+        _: Request<wire::ListEvidenceRequest>,
+    ) -> Result<Response<wire::ListEvidenceResponse>, Status> {
+        Ok(Response::new(wire::ListEvidenceResponse { evidence: self.evidence() }))
+    }
+
+    async fn standing_history(
+        &self,
+        _: Request<wire::StandingHistoryRequest>,
+    ) -> Result<Response<wire::StandingHistoryResponse>, Status> {
+        Err(Status::unimplemented("not Plan's"))
     }
 }

@@ -275,3 +275,100 @@ async fn plan_ends_within_its_deadline() {
     running.plan.stopper.stop();
     assert!(running.plan.tasks.join(LIMIT).await.is_empty());
 }
+
+/// The level at which catalog's policy stands, and the generation of that.
+fn standing(knowledge: &FakeKnowledge) -> Option<(wire::AutonomyLevel, u64)> {
+    knowledge.standings().first().map(|standing| (standing.earned(), standing.generation))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn harm_demotes_at_once_is_recorded_and_outlives_plan() {
+    let running = run("act").await;
+    running.analyze.tell(crowd());
+    running.proposed(1).await;
+    running.knowledge.advance(0, DirectiveState::Applied);
+    running.knowledge.advance(0, DirectiveState::Harmful);
+    eventually(LIMIT, "a demotion", || async { standing(&running.knowledge) }).await;
+    assert_eq!(standing(&running.knowledge), Some((wire::AutonomyLevel::Approve, 1)));
+    let evidence = running.knowledge.evidence();
+    assert_eq!(evidence.len(), 1);
+    assert_eq!(evidence[0].verdict(), wire::EvidenceVerdict::Harm);
+    let level = |report: wire::PlanReport| report.autonomy();
+    eventually(LIMIT, "a report at the lower level", || async {
+        let level = running.report("service:staging/catalog").await.map(level);
+        level.filter(|level| *level == wire::AutonomyLevel::Approve)
+    })
+    .await;
+    running.plan.stopper.stop();
+    let (_, reports) = start_plan(&running.ctx, &running.knowledge, &running.analyze, TICK).await;
+    let again = Running { reports, ..running };
+    eventually(LIMIT, "a report after the restart", || async {
+        let report = again.report("service:staging/catalog").await;
+        report.map(level).filter(|level| *level == wire::AutonomyLevel::Approve)
+    })
+    .await;
+    assert_eq!(standing(&again.knowledge), Some((wire::AutonomyLevel::Approve, 1)), "counted once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn harm_that_nobody_saw_is_weighed_at_the_next_start() {
+    let running = run_with("act", TICK, |knowledge| {
+        knowledge.store_silently(1, 2, 3, DirectiveState::Harmful);
+    })
+    .await;
+    eventually(LIMIT, "a demotion", || async { standing(&running.knowledge) }).await;
+    assert_eq!(standing(&running.knowledge), Some((wire::AutonomyLevel::Approve, 1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_persons_level_is_obeyed_within_seconds() {
+    let running = run("act").await;
+    running.analyze.tell(calm());
+    running.report_saying("keeps 2").await;
+    running.knowledge.set_standing(wire::Standing {
+        policy: "catalog".to_owned(),
+        resource: Some(fakes::catalog().into()),
+        generation: 1,
+        earned: wire::AutonomyLevel::Act.into(),
+        cap: wire::AutonomyLevel::Recommend.into(),
+        cause: wire::StandingCause::Set.into(),
+        reason: "a fair".to_owned(),
+        actor: "ann".to_owned(),
+        at_unix_ms: 1,
+    });
+    eventually(LIMIT, "the level", || async {
+        let report = running.report("service:staging/catalog").await?;
+        (report.autonomy() == wire::AutonomyLevel::Recommend).then_some(())
+    })
+    .await;
+    running.analyze.tell(crowd());
+    let proposed = running.proposed(1).await;
+    assert_eq!(proposed[0].autonomy(), wire::AutonomyLevel::Recommend);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demotion_that_comes_second_is_made_again_on_top() {
+    let running = run("act").await;
+    running.analyze.tell(crowd());
+    running.proposed(1).await;
+    // Somebody was faster, and Plan does not know it yet.
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    running.knowledge.set_standing(wire::Standing {
+        policy: "catalog".to_owned(),
+        resource: Some(fakes::catalog().into()),
+        generation: 1,
+        earned: wire::AutonomyLevel::Act.into(),
+        cap: 0,
+        cause: wire::StandingCause::Set.into(),
+        reason: "vouched for".to_owned(),
+        actor: "ann".to_owned(),
+        at_unix_ms: now.as_millisecond() + 1,
+    });
+    running.knowledge.advance(0, DirectiveState::Applied);
+    running.knowledge.advance(0, DirectiveState::Harmful);
+    eventually(LIMIT, "the second change", || async {
+        standing(&running.knowledge).filter(|(_, generation)| *generation == 2)
+    })
+    .await;
+    assert_eq!(standing(&running.knowledge), Some((wire::AutonomyLevel::Approve, 2)));
+}

@@ -7,6 +7,7 @@ use chassis::{ClientConfig, Invalid, ServerConfig, Validate};
 use serde::{Deserialize, Serialize};
 
 use crate::learn::Settings;
+use crate::service::prometheus::PrometheusConfig;
 
 /// Analyze's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Config {
     /// How often what was learned is saved. A crash loses at most this much of it.
     #[serde(with = "duration")]
     pub snapshot_interval: Duration,
+    /// The servers that the queries of imported objectives are put to.
+    pub prometheus: PrometheusConfig,
 }
 
 impl Default for Config {
@@ -39,6 +42,7 @@ impl Default for Config {
             threshold_interval,
             false_alarm_budget,
             snapshot_interval: Duration::from_secs(600),
+            prometheus: PrometheusConfig::default(),
         }
     }
 }
@@ -61,9 +65,11 @@ impl Validate for Config {
             threshold_interval,
             false_alarm_budget,
             snapshot_interval,
+            prometheus,
         } = self;
         server.validate().map_err(|invalid| invalid.under("server"))?;
         knowledge.validate().map_err(|invalid| invalid.under("knowledge"))?;
+        prometheus.validate().map_err(|invalid| invalid.under("prometheus"))?;
         if !(20..=1_000_000).contains(warm_up_samples) {
             return Err(Invalid::new("warm_up_samples", warm_up_samples, "must be 20 to 1000000"));
         }
@@ -110,6 +116,7 @@ mod tests {
         check(|c| c.snapshot_interval = Duration::from_millis(500), "snapshot_interval");
         check(|c| c.false_alarm_budget = Duration::from_secs(1), "false_alarm_budget");
         check(|c| c.knowledge.url = "nowhere".into(), "knowledge.url");
+        check(|c| c.prometheus.timeout = Duration::ZERO, "prometheus.timeout");
         check(|c| c.server.listen = ([0, 0, 0, 0], 1).into(), "server.listen");
     }
 }

@@ -6,6 +6,8 @@ pub mod core;
 mod follow;
 mod imported;
 pub mod objectives;
+pub mod prometheus;
+mod queries;
 mod recorder;
 mod saver;
 mod seasons;
@@ -65,7 +67,10 @@ pub enum StartError {
     Channel(#[source] ChannelError),
     /// A metric's name is not valid.
     #[error("Analyze's metrics cannot be registered")]
-    Metrics(#[source] prometheus::Error),
+    Metrics(#[source] ::prometheus::Error),
+    /// There is no TLS to ask Prometheus servers with.
+    #[error("Analyze cannot ask Prometheus servers")]
+    Queries(#[source] reqwest::Error),
 }
 
 /// Checks the settings, opens the port, and starts the work as tasks of `ctx`. Does not wait for Knowledge: until it answers,
@@ -95,6 +100,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
     spawn_budgets(&ctx, &core, objectives.clone());
     spawn_seasons(&ctx, &core, Seasonalities::new(to_knowledge), restored.subscribe());
     imported::spawn(&ctx, core.clone(), knowledge.clone(), objectives);
+    queries::spawn(&ctx, core.clone(), config.prometheus.clone()).map_err(StartError::Queries)?;
     saver::spawn(&ctx, core.clone(), knowledge.clone(), config.snapshot_interval, restored.subscribe());
     spawn_follow(&ctx, &core, knowledge, restored);
     spawn_expiry(&ctx, core);

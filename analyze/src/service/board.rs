@@ -52,6 +52,13 @@ impl Board {
         }
     }
 
+    /// The newest assessment of a resource.
+    #[must_use]
+    pub fn newest(&self, resource: &ResourceId) -> Option<Arc<Assessment>> {
+        let posted = self.lock();
+        posted.by_version.get(posted.by_resource.get(resource)?).cloned()
+    }
+
     /// A reader who has seen nothing yet. No resources: all of them.
     #[must_use]
     pub fn reader(self: &Arc<Self>, resources: BTreeSet<ResourceId>) -> Reader {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chassis::{Context, IdGenerator, SharedClock};
 use jiff::Timestamp;
@@ -20,7 +21,9 @@ use crate::engine::{Dictionary, Judged, Promise, Shard};
 use crate::learn::seasonality::{Finder, KeeperSettings};
 use crate::learn::{Priors, Settings};
 use crate::metrics::Metrics;
+use crate::slo::objective::Promql;
 use crate::slo::policy::Event;
+use crate::slo::queried::Answer;
 use crate::snapshot;
 use crate::symptom::standing::Standing;
 
@@ -235,6 +238,12 @@ impl Core {
         all.extend(self.book().without());
         all.sort_by(|one, other| one.objective.cmp(&other.objective));
         all
+    }
+
+    /// What Prometheus servers said to the queries of imported objectives at that moment.
+    pub(super) fn answered(&self, at: Timestamp, interval: Duration, answers: &BTreeMap<Promql, Answer>) {
+        let news = self.book().answered(at, interval, answers, &|resource| self.board.newest(resource));
+        news.iter().for_each(|news| self.budgets.news(news));
     }
 
     /// Somebody approved or reviewed.

@@ -20,7 +20,7 @@ use crate::slo::policy::Event;
 /// Under which keys objectives are saved.
 const PREFIX: &str = "objective/";
 /// How they are saved. Others are left alone: an older life may come back.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Between two looks: an approval or an import shows within a second.
 const EVERY: Duration = Duration::from_secs(1);
 /// Between two saves of all; a change of what is in force is saved at once.
@@ -86,6 +86,7 @@ impl Follower {
         }
         self.documents().await?;
         self.spans(now).await?;
+        self.core.book().settle();
         self.approvals(now).await?;
         self.save(now, all).await
     }

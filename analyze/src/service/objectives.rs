@@ -1,6 +1,8 @@
 //! Imported objectives: which there are, what each assessment tells them, and what is to be recorded and saved of them.
 
-use std::collections::BTreeMap;
+mod asked;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use proto::model::{
@@ -11,11 +13,14 @@ use proto::model::{
 use crate::slo::live::{Happened, Live};
 use crate::slo::objective::ObjectiveSpec;
 use crate::slo::observed::{CALLEE, untracked};
-use crate::slo::policy::{Effect, Event, Standing};
+use crate::slo::policy::{Effect, Event, Policy, Standing};
+use crate::slo::queried::{self, Queried};
 use crate::snapshot::codec::{Damaged, Reader, Writer};
 
 /// Groups of one objective: more of them are no label but a mistake.
 const GROUPS_MAX: usize = 1_000;
+/// Withdrawn policies that are remembered: older ones have long been taken back.
+const WITHDRAWN_MAX: usize = 1_000;
 /// Taken until an assessment tells the interval.
 const INTERVAL_DEFAULT: std::time::Duration = std::time::Duration::from_secs(15);
 
@@ -48,6 +53,14 @@ pub struct Book {
     unread: Vec<String>,
     /// Those whose standing changed since they were saved.
     changed: Vec<String>,
+    /// Those that are made of queries: no assessment tells them, answers do.
+    asked: BTreeMap<String, Queried>,
+    /// Grouped ones made of queries.
+    asked_groups: Vec<(ObjectiveSpec, ResourceId)>,
+    /// Objectives with a policy that are there no more: what it had begun is to end.
+    withdrawn: BTreeSet<(ResourceId, String)>,
+    /// Whether everything is known that earlier lives left.
+    settled: bool,
 }
 
 fn service(spec: &ObjectiveSpec) -> Option<ResourceId> {
@@ -66,6 +79,8 @@ impl Book {
         self.by_resource.clear();
         self.grouped.clear();
         self.untracked.clear();
+        self.asked_groups.clear();
+        let asked_before = std::mem::take(&mut self.asked);
         for spec in specs {
             let Some(resource) = service(&spec) else {
                 self.untracked.extend(unseen(&spec, "its service has no valid name".to_owned()));
@@ -73,6 +88,8 @@ impl Book {
             };
             if let Some(reason) = untracked(&spec) {
                 self.untracked.extend(unseen(&spec, reason));
+            } else if !queried::queries(&spec.indicator).is_empty() {
+                self.add_asked(spec, resource, &mut before, &asked_before);
             } else if spec.group_by.is_empty() {
                 let earlier = before.remove(&spec.id);
                 self.add(spec, resource, earlier);
@@ -88,6 +105,18 @@ impl Book {
             }
         }
         self.untracked.extend(wrong.into_iter().filter_map(|(id, rule)| unseen_named(&id, &id, rule)));
+        self.withdrawn.retain(|(_, id)| !self.lives.contains_key(id));
+        let gone = before.into_values().filter(|live| live.policy_state().is_some());
+        let gone: Vec<_> = gone.map(|live| (live.about().clone(), live.spec().id.clone())).collect();
+        self.withdrawn.extend(gone);
+        while self.withdrawn.len() > WITHDRAWN_MAX {
+            self.withdrawn.pop_first();
+        }
+    }
+
+    /// Everything is known that earlier lives left. Until then nobody knows how much budget anything has.
+    pub fn settle(&mut self) {
+        self.settled = true;
     }
 
     fn add(&mut self, spec: ObjectiveSpec, about: ResourceId, earlier: Option<Live>) {
@@ -116,23 +145,19 @@ impl Book {
         if seen.resource.kind() == ResourceKind::Edge {
             self.group(&seen.resource);
         }
-        let Some(ids) = self.by_resource.get(&seen.resource) else { return Vec::new() };
+        let Some(ids) = self.by_resource.get(&seen.resource) else {
+            seen.budget_policies = self.policies(&seen.resource);
+            return Vec::new();
+        };
         let mut news = Vec::new();
         for id in ids {
+            if self.asked.contains_key(id) {
+                continue;
+            }
             let Some(live) = self.lives.get_mut(id) else { continue };
-            let before = live.standing().engaged.clone();
-            let happened = live.observe(seen);
-            let reset = !before.is_empty() && live.standing().engaged.is_empty();
-            if before != live.standing().engaged {
-                self.changed.push(id.clone());
-            }
-            if happened != Happened::default() {
-                news.push(News { objective: id.clone(), at: seen.at, happened, reset });
-            }
+            news.extend(told_of(live, &mut self.changed, seen.at, |live| live.observe(seen)));
         }
-        if seen.resource.kind() == ResourceKind::Service {
-            seen.budget_policies = self.policies(&seen.resource);
-        }
+        seen.budget_policies = self.policies(&seen.resource);
         news
     }
 
@@ -152,8 +177,16 @@ impl Book {
     }
 
     fn policies(&self, resource: &ResourceId) -> Vec<BudgetPolicyState> {
+        if resource.kind() != ResourceKind::Service {
+            return Vec::new();
+        }
+        if !self.settled {
+            return vec![nobody_knows()];
+        }
         let own = self.by_resource.get(resource).into_iter().flatten();
-        own.filter_map(|id| self.lives.get(id)?.policy_state()).collect()
+        let own = own.filter_map(|id| self.lives.get(id)?.policy_state());
+        let gone = self.withdrawn.iter().filter(|(about, _)| about == resource);
+        own.chain(gone.map(|(_, id)| wants_nothing(id))).collect()
     }
 
     /// Objectives that wait for people, and since when.
@@ -202,6 +235,7 @@ impl Book {
         let waits = self.grouped.values().flatten();
         let waits = waits.filter(|spec| groups(&self.lives, &spec.id).next().is_none());
         all.extend(waits.filter_map(|spec| unseen(spec, format!("no {CALLEE} has been seen yet"))));
+        all.extend(self.without_series());
         all.extend(self.untracked.iter().cloned());
         all
     }
@@ -217,6 +251,42 @@ impl Book {
         };
         wanted.into_iter().filter_map(save).collect()
     }
+}
+
+/// What a change to an objective tells, and whether it is worth saving.
+fn told_of(
+    live: &mut Live,
+    changed: &mut Vec<String>,
+    at: Timestamp,
+    change: impl FnOnce(&mut Live) -> Happened,
+) -> Option<News> {
+    let before = live.standing().engaged.clone();
+    let happened = change(live);
+    let objective = &live.spec().id;
+    let reset = !before.is_empty() && live.standing().engaged.is_empty();
+    if before != live.standing().engaged {
+        changed.push(objective.clone());
+    }
+    (happened != Happened::default()).then(|| News { objective: objective.clone(), at, happened, reset })
+}
+
+/// What stands for all policies until they are known: what may do harm is refused, and nothing is taken back.
+fn nobody_knows() -> BudgetPolicyState {
+    BudgetPolicyState {
+        objective: "any objective".to_owned(),
+        consumed_ratio: None,
+        remaining_ratio: None,
+        refuse_risk_below: 0.0,
+        measures: Vec::new(),
+        known: false,
+        waiting_for: Vec::new(),
+        autonomy: None,
+    }
+}
+
+/// A policy that is there no more.
+fn wants_nothing(objective: &str) -> BudgetPolicyState {
+    Standing::default().shown(&Policy::nothing(), objective, Some(0.0), Timestamp::UNIX_EPOCH)
 }
 
 /// The groups of a grouped objective.

@@ -152,6 +152,11 @@ fn unreachable_target(
     }
 }
 
+/// Whether a counter is computed: only a bare selector gives counters as they are.
+fn is_summed(query: &Query) -> bool {
+    matches!(query, Query::Prometheus(promql) if promql.text.parse::<proto::model::Selector>().is_err())
+}
+
 fn sources(indicator: &Indicator, by_events: bool, say: &mut impl FnMut(Weight, &'static str, String)) {
     let mut query = |query: &Query| {
         if let Query::Other(kind) = query {
@@ -161,9 +166,20 @@ fn sources(indicator: &Indicator, by_events: bool, say: &mut impl FnMut(Weight, 
         }
     };
     match indicator {
-        Indicator::Events { part, total, .. } => {
+        Indicator::Events { part, total, counter, .. } => {
             query(part);
             query(total);
+            let summed = [part, total].into_iter().filter(|query| *counter && is_summed(query));
+            for query in summed.filter_map(|query| match query {
+                Query::Prometheus(promql) => Some(promql),
+                Query::Signal(_) | Query::Other(_) => None,
+            }) {
+                let text = format!(
+                    "{query}: a sum of counters does not tell which of them restarted; select them without a function, \
+                     Homeostat sums what each of them grew"
+                );
+                say(Weight::Warning, "summed-counter", text);
+            }
         }
         Indicator::Ratio { query: ratio, weight, .. } => {
             query(ratio);

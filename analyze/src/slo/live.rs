@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use proto::model::{
-    Assessment, BudgetPolicyState, ExhaustionForecast, ObjectiveStanding, ObjectiveState, ResourceId,
-    TrackedObjective,
+    Assessment, BudgetPolicyState, ExhaustionForecast, ObjectiveStanding, ObjectiveState, QueryReading,
+    ResourceId, TrackedObjective,
 };
 
 use super::alert::{AlertChange, Alerting, BurnRule, Urgency, workbook_rules};
@@ -16,7 +16,7 @@ use super::indicator::Tick;
 use super::objective::{Budgeting, ObjectiveSpec};
 use super::observed;
 use super::policy::{Effect, Event, Policy, Standing};
-use super::slices::Slicer;
+use super::slices::{self, Slice, Slicer};
 use crate::snapshot::codec::{Damaged, Reader, Writer};
 
 /// Ticks of the shortest window that alerts look at.
@@ -60,7 +60,8 @@ pub struct Live {
     interval: Duration,
     history: EventHistory,
     alerting: Alerting,
-    slicer: Option<Slicer>,
+    /// None: events count; several: one for each part.
+    slicers: Vec<Slicer>,
     standing: Standing,
     last: Tick,
     last_at: Option<Timestamp>,
@@ -69,12 +70,19 @@ pub struct Live {
     incomplete: BTreeSet<i64>,
     /// It had a policy before: what that had begun is to end.
     withdrawn: bool,
+    /// What its queries last gave.
+    readings: Vec<QueryReading>,
 }
 
-fn slicer(spec: &ObjectiveSpec) -> Option<Slicer> {
+fn slicers(spec: &ObjectiveSpec) -> Vec<Slicer> {
     match spec.budgeting {
-        Budgeting::Events => None,
-        Budgeting::Slices { width, rule, empty } => Some(Slicer::new(width, rule, empty)),
+        Budgeting::Events => Vec::new(),
+        Budgeting::Slices { width, rule, empty } if spec.part_rules.is_empty() => {
+            vec![Slicer::new(width, rule, empty)]
+        }
+        Budgeting::Slices { width, empty, .. } => {
+            spec.part_rules.iter().map(|rule| Slicer::new(width, *rule, empty)).collect()
+        }
     }
 }
 
@@ -92,7 +100,7 @@ impl Live {
         let history = EventHistory::new(spec.period.longest(), spec.allowed());
         let alerting = Alerting::new(rules(&spec, interval), spec.allowed());
         Self {
-            slicer: slicer(&spec),
+            slicers: slicers(&spec),
             spec,
             about,
             interval,
@@ -104,6 +112,7 @@ impl Live {
             told_upto: None,
             incomplete: BTreeSet::new(),
             withdrawn: false,
+            readings: Vec::new(),
         }
     }
 
@@ -126,7 +135,9 @@ impl Live {
         if self.spec == spec {
             return self;
         }
-        let same = self.spec.indicator == spec.indicator && self.spec.budgeting == spec.budgeting;
+        let same = self.spec.indicator == spec.indicator
+            && self.spec.budgeting == spec.budgeting
+            && self.spec.part_rules == spec.part_rules;
         let withdrawn = spec.policy.is_none() && (self.withdrawn || self.spec.policy.is_some());
         let fresh = Self { withdrawn, ..Self::new(spec, self.about.clone(), self.interval) };
         let standing = Standing { approvals: Default::default(), ..self.standing };
@@ -140,7 +151,7 @@ impl Live {
         Self {
             history,
             standing,
-            slicer: self.slicer,
+            slicers: self.slicers,
             last: self.last,
             last_at: self.last_at,
             told_upto: self.told_upto,
@@ -167,6 +178,22 @@ impl Live {
 
     /// Takes in an assessment of the resource that it is about.
     pub fn observe(&mut self, seen: &Assessment) -> Happened {
+        self.observe_since(seen, None)
+    }
+
+    /// Takes in what its queries gave, beside the assessment that holds their values. Counters tell of all the time since
+    /// `since`, however long that is.
+    pub fn answered(
+        &mut self,
+        seen: &Assessment,
+        since: Option<Timestamp>,
+        readings: Vec<QueryReading>,
+    ) -> Happened {
+        self.readings = readings;
+        self.observe_since(seen, since)
+    }
+
+    fn observe_since(&mut self, seen: &Assessment, since: Option<Timestamp>) -> Happened {
         let at = seen.at;
         if self.last_at.is_some_and(|last| at <= last) {
             return Happened::default();
@@ -179,11 +206,14 @@ impl Live {
             }
         }
         let observed = observed::observe(&self.spec.indicator, seen);
-        let from = self.begin_of(at);
+        let from = since.filter(|since| *since < at).unwrap_or_else(|| self.begin_of(at));
         if observed.incomplete {
             self.incomplete.insert(self.bucket(at));
         }
-        let alerts = self.count(from, at, observed.tick);
+        let alerts = match self.slicers.is_empty() {
+            true => self.count(from, at, observed.tick),
+            false => self.slice(from, at, seen, observed.tick),
+        };
         (self.last, self.last_at) = (observed.tick, Some(at));
         let (oldest, _) = self.spec.period.bounds(at);
         let oldest = self.bucket(oldest);
@@ -203,16 +233,23 @@ impl Live {
     }
 
     fn count(&mut self, from: Timestamp, at: Timestamp, tick: Tick) -> Vec<AlertChange> {
-        let Some(slicer) = &mut self.slicer else {
-            if let Tick::Known { total, bad } = tick {
-                let scale = at.duration_since(from).as_secs_f64()
-                    / self.interval.as_secs_f64().max(f64::MIN_POSITIVE);
-                self.history.add(from, at, total * scale, bad * scale);
-            }
-            return self.alerting.observe(at, tick, &self.history);
+        if let Tick::Known { total, bad } = tick {
+            let scale =
+                at.duration_since(from).as_secs_f64() / self.interval.as_secs_f64().max(f64::MIN_POSITIVE);
+            self.history.add(from, at, total * scale, bad * scale);
+        }
+        self.alerting.observe(at, tick, &self.history)
+    }
+
+    fn slice(&mut self, from: Timestamp, at: Timestamp, seen: &Assessment, whole: Tick) -> Vec<AlertChange> {
+        let ticks: Vec<Tick> = match self.slicers.len() {
+            1 => vec![whole],
+            _ => observed::observe_parts(&self.spec.indicator, seen).iter().map(|part| part.tick).collect(),
         };
+        let closed: Vec<Vec<Slice>> =
+            self.slicers.iter_mut().zip(ticks).map(|(slicer, tick)| slicer.observe(from, at, tick)).collect();
         let mut changes = Vec::new();
-        for slice in slicer.observe(from, at, tick) {
+        for slice in slices::any_bad(&closed) {
             let event = match slice.bad {
                 Some(bad) => Tick::Known { total: 1.0, bad },
                 None if slice.unknown => Tick::Unknown,
@@ -260,7 +297,7 @@ impl Live {
     /// Share of the budget used up, of the budget that the whole window has at the traffic seen in it. `None`: unknown now.
     #[must_use]
     pub fn consumed(&self) -> Option<f64> {
-        if self.slicer.is_none() && self.last == Tick::Unknown {
+        if self.slicers.is_empty() && self.last == Tick::Unknown {
             return None;
         }
         let (sums, share) = self.window()?;
@@ -338,7 +375,7 @@ impl Live {
             }),
             policy: self.policy_state(),
             alert: self.alerting.firing().map_or_else(String::new, |urgency| urgency.as_str().to_owned()),
-            readings: Vec::new(),
+            readings: self.readings.clone(),
         }
     }
 
@@ -384,7 +421,7 @@ impl Live {
         let standing = serde_json::to_string(&self.standing).unwrap_or_default();
         let incomplete: Vec<i64> = self.incomplete.iter().copied().collect();
         let [events, steps] = self.marks();
-        writer.text(&events).text(&steps).put(&self.interval).put(&self.history).put(&self.slicer);
+        writer.text(&events).text(&steps).put(&self.interval).put(&self.history).list(&self.slicers);
         self.alerting.save(writer);
         writer.put(&self.last).put(&self.last_at).put(&self.told_upto).text(&standing).list(&incomplete);
     }
@@ -393,7 +430,8 @@ impl Live {
     fn marks(&self) -> [String; 2] {
         let spec = &self.spec;
         let steps = spec.policy.as_ref().map(|policy| &policy.steps);
-        [format!("{:?} {:?}", spec.indicator, spec.budgeting), format!("{steps:?}")]
+        let events = format!("{:?} {:?} {:?}", spec.indicator, spec.budgeting, spec.part_rules);
+        [events, format!("{steps:?}")]
     }
 
     /// As it was saved. The objective may have been edited since: what it does not share with the saved one begins anew.
@@ -409,7 +447,11 @@ impl Live {
         if same[0] != saved[0] {
             return Ok(live);
         }
-        (live.history, live.slicer) = (reader.get()?, reader.get()?);
+        live.history = reader.get()?;
+        let slicers: Vec<Slicer> = reader.list()?;
+        if slicers.len() == live.slicers.len() {
+            live.slicers = slicers;
+        }
         let (longest, allowed) = (live.spec.period.longest(), live.spec.allowed());
         if !live.history.fits(longest, allowed) {
             live.history = live.history.reshaped(longest, allowed);

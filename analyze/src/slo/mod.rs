@@ -17,6 +17,7 @@ pub mod objective;
 pub mod observed;
 pub mod period;
 pub mod policy;
+pub mod queried;
 pub mod rules;
 pub mod simulate;
 pub mod slices;

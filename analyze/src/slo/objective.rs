@@ -1,6 +1,7 @@
 //! OpenSLO documents → objectives that can be tracked: references followed, annotations read, every name checked.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use jiff::civil::DateTime;
@@ -38,12 +39,43 @@ pub struct Unresolved {
 /// A question to a source of measurements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
-    /// PromQL.
-    Prometheus(String),
+    /// A question to a Prometheus server.
+    Prometheus(Promql),
     /// A signal of the service's resource, as `homeostat thresholds list` shows them.
     Signal(String),
     /// A source that we do not speak to.
     Other(String),
+}
+
+/// PromQL, and who is asked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Promql {
+    /// Base address of the server; `None`: the one that Analyze is told.
+    pub server: Option<String>,
+    /// The query.
+    pub text: String,
+    signal: String,
+}
+
+impl Promql {
+    /// A question to that server.
+    #[must_use]
+    pub fn new(server: Option<String>, text: String) -> Self {
+        let signal = format!("{}?{text}", server.as_deref().unwrap_or_default());
+        Self { server, text, signal }
+    }
+
+    /// The name under which its value is looked up: no signal of a resource has such a one.
+    #[must_use]
+    pub fn signal(&self) -> &str {
+        &self.signal
+    }
+}
+
+impl fmt::Display for Promql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// What an objective measures.
@@ -121,6 +153,8 @@ pub struct ObjectiveSpec {
     pub period: Period,
     /// What the budget is counted in.
     pub budgeting: Budgeting,
+    /// How the slices of each part are judged, where a slice is bad when that of any part is; empty: parts are joined first.
+    pub part_rules: Vec<SliceRule>,
     /// Share that must be good.
     pub target: f64,
     /// Its alerts.
@@ -205,6 +239,7 @@ impl<'a> Library<'a> {
                 indicator,
                 period: period.clone(),
                 budgeting: budgeting(slo.budgeting_method, part, metadata)?,
+                part_rules: Vec::new(),
                 target: part.target_ratio().unwrap_or_default(),
                 rules: rules.clone(),
                 notify: notify.clone(),
@@ -273,7 +308,8 @@ impl<'a> Library<'a> {
         }
         let first = parts.first().cloned().unwrap_or_default();
         let whole = ObjectiveText { target: Some(target), target_percent: None, ..first };
-        make(Indicator::Parts(join, joined), &whole)
+        let spec = make(Indicator::Parts(join, joined), &whole)?;
+        Ok(ObjectiveSpec { part_rules: part_rules(&spec, join, parts)?, ..spec })
     }
 
     fn indicator<'b>(
@@ -344,17 +380,23 @@ impl<'a> Library<'a> {
 
     fn query(&self, metric: &Metric) -> Found<Query> {
         let source = &metric.metric_source;
-        let kind = match (&source.source_type, &source.metric_source_ref) {
-            (Some(kind), _) => kind.clone(),
-            (None, Some(name)) => match &self.get(Kind::DataSource, name)?.spec {
-                Spec::DataSource(source) => source.source_type.clone(),
+        let named = match &source.metric_source_ref {
+            None => None,
+            Some(name) => match &self.get(Kind::DataSource, name)?.spec {
+                Spec::DataSource(source) => Some(source),
                 _ => return Err(format!("{name} is no DataSource")),
             },
-            (None, None) => return Err("a metric names no source".to_owned()),
         };
+        let kind = source.source_type.as_ref().or(named.map(|source| &source.source_type));
+        let kind = kind.ok_or("a metric names no source")?.clone();
         let field = |key: &str| source.field(key).map(|text| text.trim().to_owned());
         Ok(match kind.to_lowercase().as_str() {
-            "prometheus" => Query::Prometheus(field("query").ok_or("a Prometheus source needs spec.query")?),
+            "prometheus" => {
+                let text = field("query").ok_or("a Prometheus source needs spec.query")?;
+                let server =
+                    named.and_then(|source| source.connection_details.as_ref()?.get("url")?.as_str());
+                Query::Prometheus(Promql::new(server.map(address).transpose()?, text))
+            }
             "homeostat" => Query::Signal(field("signal").ok_or("a Homeostat source needs spec.signal")?),
             _ => Query::Other(kind),
         })
@@ -403,6 +445,15 @@ impl<'a> Library<'a> {
             _ => Err(format!("{name} is no AlertPolicy")),
         }
     }
+}
+
+/// The base of a server's HTTP API.
+fn address(url: &str) -> Found<String> {
+    let known = url.starts_with("http://") || url.starts_with("https://");
+    let address = url.trim_end_matches('/').to_owned();
+    known
+        .then_some(address)
+        .ok_or_else(|| format!("connectionDetails.url {url:?}: http://... or https://..."))
 }
 
 fn number(key: &str, text: &str) -> Found<f64> {
@@ -459,6 +510,19 @@ fn period(window: Option<&TimeWindow>) -> Found<Period> {
     let anchor = calendar.start_time.parse::<DateTime>().map_err(|error| error.to_string())?;
     let zone = TimeZone::get(&calendar.time_zone).map_err(|error| error.to_string())?;
     Ok(Period::Calendar(Calendar { anchor, zone, unit, count: duration.count }))
+}
+
+/// A slice is bad when any part misses its own target in it, however its other events went.
+fn part_rules(spec: &ObjectiveSpec, join: Join, parts: &[ObjectiveText]) -> Found<Vec<SliceRule>> {
+    let Budgeting::Slices { rule: SliceRule::Target(_), .. } = spec.budgeting else { return Ok(Vec::new()) };
+    if join != Join::AnyBad {
+        return Ok(Vec::new());
+    }
+    let widths = parts.iter().map(|part| part.time_slice_window);
+    if widths.clone().zip(widths.skip(1)).any(|(one, next)| one != next) {
+        return Err("the parts of a slice have one timeSliceWindow".to_owned());
+    }
+    Ok(parts.iter().map(|part| SliceRule::Target(part.time_slice_target.unwrap_or(1.0))).collect())
 }
 
 fn budgeting(method: Option<BudgetingMethod>, part: &ObjectiveText, metadata: &Metadata) -> Found<Budgeting> {

@@ -8,6 +8,7 @@ use super::composite::{self, Composite};
 use super::indicator::Tick;
 use super::measure;
 use super::objective::{Indicator, ObjectiveSpec, Query};
+use super::queried;
 
 /// The label by which an objective can be grouped: who is called.
 pub const CALLEE: &str = "callee";
@@ -24,7 +25,9 @@ pub struct Observed {
 /// Why an objective cannot be tracked from signals; `None`: it can.
 #[must_use]
 pub fn untracked(spec: &ObjectiveSpec) -> Option<String> {
-    let strange = spec.group_by.iter().find(|label| *label != CALLEE);
+    // The series of a Prometheus can be told apart by any of their labels.
+    let of_signals = queried::queries(&spec.indicator).is_empty();
+    let strange = spec.group_by.iter().find(|label| of_signals && *label != CALLEE);
     match strange {
         Some(label) => Some(format!("it is grouped by {label}: signals are told apart by {CALLEE} only")),
         None => untracked_indicator(&spec.indicator),
@@ -33,10 +36,7 @@ pub fn untracked(spec: &ObjectiveSpec) -> Option<String> {
 
 fn untracked_indicator(indicator: &Indicator) -> Option<String> {
     let query = |query: &Query| match query {
-        Query::Signal(_) => None,
-        Query::Prometheus(text) => {
-            Some(format!("its indicator is a Prometheus query ({text}), not a signal"))
-        }
+        Query::Signal(_) | Query::Prometheus(_) => None,
         Query::Other(kind) => Some(format!("its indicator comes from {kind}, which is not spoken to")),
     };
     match indicator {
@@ -59,6 +59,15 @@ pub fn observe(indicator: &Indicator, seen: &Assessment) -> Observed {
     Observed { tick, incomplete: reader.incomplete && tick != Tick::Unknown }
 }
 
+/// What the assessment says of each part of an indicator; of one without parts, of the whole.
+#[must_use]
+pub fn observe_parts(indicator: &Indicator, seen: &Assessment) -> Vec<Observed> {
+    match indicator {
+        Indicator::Parts(_, parts) => parts.iter().map(|(_, part)| observe(part, seen)).collect(),
+        whole => vec![observe(whole, seen)],
+    }
+}
+
 struct Reader<'a> {
     seen: &'a Assessment,
     incomplete: bool,
@@ -66,7 +75,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn value(&mut self, query: &Query) -> Option<f64> {
-        let Query::Signal(name) = query else { return None };
+        let name = match query {
+            Query::Signal(name) => name,
+            // What a server answered was put beside the signals.
+            Query::Prometheus(promql) => promql.signal(),
+            Query::Other(_) => return None,
+        };
         let glance = self.seen.signal(name)?;
         self.incomplete |= glance.quality == Quality::Partial;
         glance.value.filter(|value| value.is_finite())

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::alert::{BurnRule, Urgency};
 use super::composite::Join;
 use super::measure::Comparison;
-use super::objective::{Budgeting, Indicator, ObjectiveSpec, Query};
+use super::objective::{Budgeting, Indicator, ObjectiveSpec, Promql, Query};
 use super::period::Period;
 use super::slices::SliceRule;
 
@@ -99,13 +99,14 @@ fn both(objective: &ObjectiveSpec) -> Result<[Group; 2], String> {
         format!(" by ({})", objective.group_by.join(", "))
     };
     let rates = match objective.budgeting {
-        Budgeting::Events => rates(&objective.indicator, &by, 1.0)?,
+        Budgeting::Events => rates(&objective.indicator, &by, &[])?,
         Budgeting::Slices { width, rule, .. } => {
-            let target = match rule {
-                SliceRule::Target(target) => target,
+            let target = |rule: &SliceRule| match rule {
+                SliceRule::Target(target) => *target,
                 SliceRule::Ratio => 1.0,
             };
-            slices(rates(&objective.indicator, &by, target)?, width, rule)
+            let parts: Vec<f64> = objective.part_rules.iter().map(target).collect();
+            slices(rates(&objective.indicator, &by, &parts)?, width, rule)
         }
     };
     let labels = BTreeMap::from([
@@ -247,7 +248,8 @@ fn slices(rates: Rates, width: Duration, rule: SliceRule) -> Rates {
     }
 }
 
-fn rates(indicator: &Indicator, by: &str, slice_target: f64) -> Result<Rates, String> {
+/// `targets`: of the slices of each part, where any bad part makes them bad; 1 where none is given.
+fn rates(indicator: &Indicator, by: &str, targets: &[f64]) -> Result<Rates, String> {
     match indicator {
         Indicator::Events { part, part_is_bad, total, counter } => {
             let (part, total) = (ranged(part, *counter, by)?, ranged(total, *counter, by)?);
@@ -256,7 +258,7 @@ fn rates(indicator: &Indicator, by: &str, slice_target: f64) -> Result<Rates, St
             Ok(Rates { bad, total })
         }
         Indicator::Ratio { query, of_bad, .. } => {
-            let Query::Prometheus(text) = query else { return Err(foreign(query)) };
+            let Query::Prometheus(Promql { text, .. }) = query else { return Err(foreign(query)) };
             let ratio = if let Some(ready) = templated(text) {
                 ready
             } else {
@@ -266,7 +268,7 @@ fn rates(indicator: &Indicator, by: &str, slice_target: f64) -> Result<Rates, St
             Ok(Rates { bad, total: format!("(({ratio}) * 0 + 1)") })
         }
         Indicator::Number { query, comparison, value, .. } => {
-            let Query::Prometheus(text) = query else { return Err(foreign(query)) };
+            let Query::Prometheus(Promql { text, .. }) = query else { return Err(foreign(query)) };
             let text = templated(text).unwrap_or_else(|| text.clone()).replace("$w", &promql_duration(BASE));
             let value = decimal(*value);
             let good = match comparison {
@@ -281,7 +283,7 @@ fn rates(indicator: &Indicator, by: &str, slice_target: f64) -> Result<Rates, St
             })
         }
         Indicator::Parts(join, parts) => {
-            let joined = joined(*join, parts, by, slice_target)?;
+            let joined = joined(*join, parts, by, targets)?;
             // The parts have no events in common, so every moment weighs alike.
             Ok(Rates { total: format!("(({joined}) * 0 + 1)"), bad: joined })
         }
@@ -289,14 +291,15 @@ fn rates(indicator: &Indicator, by: &str, slice_target: f64) -> Result<Rates, St
 }
 
 /// Share of bad of several parts over `$w`. A part without data leaves the whole without: nothing is added to nothing.
-fn joined(join: Join, parts: &[(f64, Indicator)], by: &str, slice_target: f64) -> Result<String, String> {
+fn joined(join: Join, parts: &[(f64, Indicator)], by: &str, targets: &[f64]) -> Result<String, String> {
     let mut shares = Vec::new();
-    for (weight, part) in parts {
-        let Rates { bad, total } = rates(part, by, slice_target)?;
+    for (index, (weight, part)) in parts.iter().enumerate() {
+        let target = targets.get(index).copied().unwrap_or(1.0);
+        let Rates { bad, total } = rates(part, by, &[])?;
         let share = format!("(({bad}) / (({total}) > 0))");
         shares.push(match join {
             Join::Weighted => format!("{} * {share}", decimal(*weight)),
-            Join::AnyBad => format!("({share} > bool {})", decimal(1.0 - slice_target)),
+            Join::AnyBad => format!("({share} > bool {})", decimal(1.0 - target)),
             Join::Path => format!("(1 - {share})"),
             Join::Missing => share,
         });
@@ -319,6 +322,13 @@ fn foreign(query: &Query) -> String {
     }
 }
 
+/// The query as it is asked at one moment: over the base window, when it says itself where the window goes.
+#[must_use]
+pub fn instant(promql: &Promql) -> String {
+    let Promql { text, .. } = promql;
+    templated(text).map_or_else(|| text.clone(), |ready| ready.replace("$w", &promql_duration(BASE)))
+}
+
 /// The expression for a window, when the query says itself where the window goes.
 fn templated(text: &str) -> Option<String> {
     let ready = text.replace("{{.window}}", "$w").replace("{{ .window }}", "$w");
@@ -327,7 +337,7 @@ fn templated(text: &str) -> Option<String> {
 
 /// Events per second over `$w`.
 fn ranged(query: &Query, counter: bool, by: &str) -> Result<String, String> {
-    let Query::Prometheus(text) = query else { return Err(foreign(query)) };
+    let Query::Prometheus(Promql { text, .. }) = query else { return Err(foreign(query)) };
     if let Some(ready) = templated(text) {
         return Ok(ready);
     }

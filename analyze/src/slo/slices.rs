@@ -129,6 +129,28 @@ impl Slicer {
     }
 }
 
+/// The slices of several parts, closed at the same moments, as one: bad when any part is, else unknown when any part is, else good
+/// when any part counts.
+#[must_use]
+pub fn any_bad(parts: &[Vec<Slice>]) -> Vec<Slice> {
+    let Some((first, others)) = parts.split_first() else { return Vec::new() };
+    let join = |one: Slice, other: &Slice| {
+        let bad = match (one.bad, other.bad) {
+            (Some(one), Some(other)) => Some(one.max(other)),
+            (bad, other) => bad.or(other),
+        };
+        // What is bad for certain is not made unknown by another part.
+        let unknown = (one.unknown || other.unknown) && bad.is_none_or(|bad| bad <= 0.0);
+        Slice { bad: bad.filter(|_| !unknown), unknown, ..one }
+    };
+    let joined = |slice: &Slice| {
+        let same = |part: &Vec<Slice>| part.iter().find(|other| other.from == slice.from).copied();
+        let missing = Slice { bad: None, unknown: true, ..*slice };
+        others.iter().fold(*slice, |one, part| join(one, &same(part).unwrap_or(missing)))
+    };
+    first.iter().map(joined).collect()
+}
+
 impl Stored for Slicer {
     fn save(&self, writer: &mut Writer) {
         let Self { width_ms, rule, empty, current, total, bad, known_ms } = self;
@@ -212,6 +234,25 @@ mod tests {
         slicer.observe(at(0), at(20), known(10.0, 10.0));
         let closed = slicer.observe(at(20), at(60), Tick::Unknown);
         assert_eq!((closed[0].bad, closed[0].unknown), (None, true));
+    }
+
+    #[test]
+    fn any_bad_part_makes_the_slice_bad_and_unknown_parts_make_good_ones_unknown() {
+        let slice = |bad, unknown| vec![Slice { from: at(0), to: at(60), bad, unknown }];
+        let (good, bad) = (slice(Some(0.0), false), slice(Some(1.0), false));
+        let (empty, unknown) = (slice(None, false), slice(None, true));
+        let joined = |parts: &[&Vec<Slice>]| {
+            let parts: Vec<_> = parts.iter().map(|part| (*part).clone()).collect();
+            let whole = any_bad(&parts);
+            (whole[0].bad, whole[0].unknown)
+        };
+        assert_eq!(joined(&[&good, &good]), (Some(0.0), false));
+        assert_eq!(joined(&[&good, &bad, &unknown]), (Some(1.0), false));
+        assert_eq!(joined(&[&unknown, &bad]), (Some(1.0), false));
+        assert_eq!(joined(&[&good, &unknown]), (None, true));
+        assert_eq!(joined(&[&empty, &good]), (Some(0.0), false), "a part without traffic says nothing");
+        assert_eq!(joined(&[&empty, &empty]), (None, false));
+        assert_eq!(joined(&[&good, &Vec::new()]), (None, true));
     }
 
     #[test]

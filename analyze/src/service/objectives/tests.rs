@@ -5,7 +5,8 @@ use std::time::Duration;
 use proto::model::{Capacity, DataQuality, Quality, SignalGlance, openslo};
 
 use super::*;
-use crate::slo::objective::resolve;
+use crate::slo::objective::{Promql, resolve};
+use crate::slo::queried::{Answer, Sample};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -45,6 +46,12 @@ metadata:
     resolve(&openslo::read(&text).unwrap()).unwrap().remove(0)
 }
 
+fn settled() -> Book {
+    let mut book = Book::default();
+    book.settle();
+    book
+}
+
 const POLICY: &str = r#"    homeostat.io/error-budget-policy: '{"steps":[{"at":0.5,"measures":["notify"]}],"reset":{"stable_s":0,"approvals":1}}'
 "#;
 
@@ -77,7 +84,7 @@ fn seen(resource: &str, second: i64, bad: f64) -> Assessment {
 
 #[test]
 fn an_assessment_of_its_service_says_what_the_policy_wants() {
-    let mut book = Book::default();
+    let mut book = settled();
     book.replace(vec![spec(POLICY)], Vec::new());
     let mut news = Vec::new();
     for second in 1..=6 {
@@ -89,7 +96,7 @@ fn an_assessment_of_its_service_says_what_the_policy_wants() {
     assert_eq!(book.waiting().len(), 1);
     let saved = book.take_saved(false);
     assert_eq!(saved.len(), 1, "what is in force is saved at once");
-    let mut again = Book::default();
+    let mut again = settled();
     again.remember(saved.into_iter().collect());
     again.replace(vec![spec(POLICY)], Vec::new());
     assert_eq!(again.waiting(), book.waiting(), "a restart forgets nothing");
@@ -99,7 +106,7 @@ fn an_assessment_of_its_service_says_what_the_policy_wants() {
 
 #[test]
 fn a_grouped_objective_has_a_budget_for_each_callee() {
-    let mut book = Book::default();
+    let mut book = settled();
     book.replace(vec![spec("    homeostat.io/group-by: callee\n")], Vec::new());
     assert!(book.without()[0].untracked.contains("no callee"), "{:?}", book.without());
     book.observe(&mut seen("edge:shop/orders->stock", 1, 0.5));
@@ -123,4 +130,114 @@ fn what_cannot_be_tracked_is_listed_and_is_never_met() {
         assert!(!one.untracked.is_empty());
         assert_eq!(one.state.standing, ObjectiveStanding::Unknown);
     }
+}
+
+#[test]
+fn until_everything_is_known_what_may_do_harm_is_refused_and_nothing_taken_back() {
+    let mut book = Book::default();
+    let mut first = seen("service:shop/orders", 1, 0.0);
+    book.observe(&mut first);
+    let refusal = first.budget_policies[0].refusal().unwrap();
+    assert!(refusal.contains("unknown") && !first.budget_policies[0].known, "{refusal}");
+    book.replace(vec![spec(POLICY)], Vec::new());
+    let mut second = seen("service:shop/orders", 2, 0.0);
+    book.observe(&mut second);
+    assert!(second.budget_policies[0].refusal().is_some(), "its earlier spans are not read yet");
+    book.settle();
+    let mut third = seen("service:shop/orders", 3, 0.0);
+    book.observe(&mut third);
+    assert_eq!(third.budget_policies[0].refusal(), None);
+    let mut edge = seen("edge:shop/orders->stock", 4, 0.0);
+    book.observe(&mut edge);
+    assert!(edge.budget_policies.is_empty());
+}
+
+#[test]
+fn a_deleted_objective_leaves_a_policy_that_is_known_to_want_nothing() {
+    let mut book = settled();
+    book.replace(vec![spec(POLICY)], Vec::new());
+    (1..=6).for_each(|second| _ = book.observe(&mut seen("service:shop/orders", second, 1.0)));
+    book.replace(Vec::new(), Vec::new());
+    let mut after = seen("service:shop/orders", 7, 1.0);
+    book.observe(&mut after);
+    let policy = &after.budget_policies[0];
+    assert_eq!((policy.objective.as_str(), policy.known), ("shop/orders", true));
+    assert!(policy.measures.is_empty() && policy.refusal().is_none());
+    book.replace(vec![spec(POLICY)], Vec::new());
+    let mut back = seen("service:shop/orders", 8, 0.0);
+    book.observe(&mut back);
+    assert_eq!(back.budget_policies.len(), 1);
+}
+
+/// Requests by tenant, of a Prometheus.
+fn asked(annotations: &str) -> ObjectiveSpec {
+    let text = format!(
+        "apiVersion: openslo/v1
+kind: SLO
+metadata: {{ name: asked, annotations: {{ homeostat.io/namespace: shop{annotations} }} }}
+spec:
+  service: orders
+  indicator:
+    metadata: {{ name: i }}
+    spec:
+      ratioMetric:
+        counter: true
+        bad: {{ metricSource: {{ type: Prometheus, spec: {{ query: bad }} }} }}
+        total: {{ metricSource: {{ type: Prometheus, spec: {{ query: all }} }} }}
+  timeWindow: [ {{ duration: 1m, isRolling: true }} ]
+  budgetingMethod: Occurrences
+  objectives: [ {{ target: 0.9 }} ]
+"
+    );
+    resolve(&openslo::read(&text).unwrap()).unwrap().remove(0)
+}
+
+/// Counters of two tenants: so many requests, and bad ones of the first.
+fn answers(requests: f64, bad: f64) -> BTreeMap<Promql, Answer> {
+    let sample = |name: &str, tenant: &str, value| Sample {
+        labels: [("__name__", name), ("instance", "a:1"), ("tenant", tenant)]
+            .map(|(label, value)| (label.to_owned(), value.to_owned()))
+            .into(),
+        value,
+    };
+    let both = |name: &str, first, second| Ok(vec![sample(name, "x", first), sample(name, "y", second)]);
+    let query = |text: &str| Promql::new(None, text.to_owned());
+    [(query("bad"), both("bad", bad, 0.0)), (query("all"), both("all", requests, requests))].into()
+}
+
+#[test]
+fn answers_tell_an_objective_made_of_queries_and_assessments_do_not() {
+    let mut book = settled();
+    book.replace(vec![asked("")], Vec::new());
+    assert_eq!(book.questions().len(), 2);
+    let none = |_: &ResourceId| None;
+    let second = Duration::from_secs(1);
+    book.answered(at(0), second, &answers(0.0, 0.0), &none);
+    // 100 requests in 10 s, 4 of them bad, although three answers were lost; an assessment in between says nothing.
+    book.observe(&mut seen("service:shop/orders", 5, 1.0));
+    book.answered(at(10), second, &answers(50.0, 4.0), &none);
+    let found = book.page("", 10, at(10)).remove(0);
+    assert_eq!((found.untracked.as_str(), found.state.total_events), ("", 100.0));
+    assert!((found.state.good_ratio.unwrap() - 0.96).abs() < 1e-9);
+    assert_eq!(found.readings.len(), 2);
+    book.answered(at(11), second, &BTreeMap::new(), &none);
+    let silent = book.page("", 10, at(11)).remove(0);
+    assert_eq!(silent.state.standing, ObjectiveStanding::Unknown, "silence is unknown");
+    assert!(silent.readings.iter().all(|reading| !reading.problem.is_empty()));
+}
+
+#[test]
+fn queries_are_grouped_by_any_label_of_their_series() {
+    let mut book = settled();
+    book.replace(vec![asked(", homeostat.io/group-by: tenant")], Vec::new());
+    assert!(book.without()[0].untracked.contains("no series with tenant"), "{:?}", book.without());
+    let none = |_: &ResourceId| None;
+    for (second, requests, bad) in [(0, 0.0, 0.0), (1, 10.0, 10.0)] {
+        book.answered(at(second), Duration::from_secs(1), &answers(requests, bad), &none);
+    }
+    let found = book.page("", 10, at(1));
+    let names: Vec<_> = found.iter().map(|one| (one.objective.as_str(), one.state.good_ratio)).collect();
+    assert_eq!(names, [("shop/asked{tenant=x}", Some(0.0)), ("shop/asked{tenant=y}", Some(1.0))]);
+    book.replace(vec![asked(", homeostat.io/group-by: tenant")], Vec::new());
+    assert_eq!(book.page("", 10, at(1)).len(), 2, "an import of something else changes nothing");
 }

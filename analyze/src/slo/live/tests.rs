@@ -214,13 +214,53 @@ fn parts_are_joined_and_an_unknown_part_leaves_the_whole_unknown() {
     assert_eq!(live.tracked(at(2)).state.standing, ObjectiveStanding::Unknown);
 }
 
+/// Two shares of requests, each with a target of its own for slices of a minute.
+const TWO: &str = "  objectives:
+    - target: 0.9
+      timeSliceTarget: 0.9
+      timeSliceWindow: 1m
+      indicator:
+        metadata: { name: one, annotations: { homeostat.io/weight-signal: load } }
+        spec: { ratioMetric: { rawType: failure, raw: { metricSource: { type: Homeostat, spec: { signal: bad_ratio } } } } }
+    - target: 0.9
+      timeSliceTarget: 0.5
+      timeSliceWindow: 1m
+      indicator:
+        metadata: { name: other, annotations: { homeostat.io/weight-signal: load } }
+        spec: { ratioMetric: { rawType: failure, raw: { metricSource: { type: Homeostat, spec: { signal: error_ratio } } } } }
+";
+
+#[test]
+fn each_part_of_a_slice_is_judged_by_its_own_target() {
+    // Shares of bad of the two parts in all ticks of a slice, and whether the slice is bad.
+    for (one, other, bad) in [(0.05, 0.4, 0.0), (0.2, 0.0, 1.0), (0.0, 0.6, 1.0), (0.0, 0.0, 0.0)] {
+        let text = slo(&[("target", "0.9")], MINUTE, "Timeslices", &TWO);
+        let mut live = live(&text);
+        for second in 0..=60 {
+            live.observe(&seen(
+                second,
+                &[
+                    ("load", Some(100.0), Quality::Good),
+                    ("bad_ratio", Some(one), Quality::Good),
+                    ("error_ratio", Some(other), Quality::Good),
+                ],
+            ));
+        }
+        let (sums, _) = live.window().unwrap();
+        let near = (sums.total - 1.0).abs() < 1e-9 && (sums.bad - bad).abs() < 1e-9;
+        assert!(near, "{one} and {other}: {sums:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_tracked_is_said_with_the_reason() {
+    let other = RATIO.replace("type: Homeostat", "type: Datadog");
+    let reason = observed::untracked(&spec(&slo(&[], MINUTE, "Occurrences", &other))).unwrap();
+    assert!(reason.contains("Datadog"), "{reason}");
     let prometheus = RATIO
         .replace("type: Homeostat", "type: Prometheus")
         .replace("signal: bad_ratio", "query: sum(rate(x[5m]))");
-    let reason = observed::untracked(&spec(&slo(&[], MINUTE, "Occurrences", &prometheus))).unwrap();
-    assert!(reason.contains("Prometheus"), "{reason}");
+    assert_eq!(observed::untracked(&spec(&slo(&[], MINUTE, "Occurrences", &prometheus))), None);
     let grouped = slo(&[("group-by", "tenant")], MINUTE, "Occurrences", RATIO);
     assert!(observed::untracked(&spec(&grouped)).unwrap().contains("tenant"));
     let grouped = slo(&[("group-by", "callee")], MINUTE, "Occurrences", RATIO);

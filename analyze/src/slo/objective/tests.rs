@@ -7,7 +7,7 @@ const TEXT: &str = r#"
 apiVersion: openslo/v1
 kind: DataSource
 metadata: { name: prom }
-spec: { type: Prometheus }
+spec: { type: Prometheus, connectionDetails: { url: 'http://prom:9090/' } }
 ---
 apiVersion: openslo/v1
 kind: SLI
@@ -91,8 +91,10 @@ fn references_and_annotations_are_followed() {
         ("Most", 0.99, 2_592_000)
     );
     let Indicator::Events { part, part_is_bad, total, counter } = &orders.indicator else { panic!() };
-    assert_eq!(part, &Query::Prometheus(r#"orders_total{code!~"5.."}"#.to_owned()));
-    assert_eq!((part_is_bad, total, counter), (&false, &Query::Prometheus("orders_total".to_owned()), &true));
+    let promql =
+        |text: &str| Query::Prometheus(Promql::new(Some("http://prom:9090".to_owned()), text.to_owned()));
+    assert_eq!(part, &promql(r#"orders_total{code!~"5.."}"#));
+    assert_eq!((part_is_bad, total, counter), (&false, &promql("orders_total"), &true));
     let rule = &orders.rules[0];
     let minutes = |duration: Duration| duration.as_secs() / 60;
     assert_eq!(

@@ -16,6 +16,7 @@ mod quantised;
 mod ring;
 mod shape;
 mod spectrum;
+mod turns;
 #[cfg(test)]
 mod tests;
 

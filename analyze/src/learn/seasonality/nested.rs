@@ -5,12 +5,15 @@
 //! days are alike, so each is first predicted from the one before (prewhitening, Priestley 1981, 7.4.1). Then power at 1/7, 2/7
 //! and 3/7 per day over power at frequencies nearby follows F. Parts of a day move together: their degrees of freedom are
 //! those of Satterthwaite (1946), from the same neighbours. A trend or a drifting level has a spectrum that falls with frequency; what
-//! falls steeply is lower than the mean of its neighbours, so that neither is taken for a week.
+//! falls steeply is lower than the mean of its neighbours, so that neither is taken for a week. Weeks of days are looked at in
+//! another way, too (`turns`).
 
 use std::collections::BTreeMap;
 
 use realfft::num_complex::Complex;
 use statrs::function::beta::checked_beta_reg;
+
+use super::turns::agreement;
 
 /// Most parts of one period, more are averaged: an hour of a day.
 const PARTS: usize = 24;
@@ -18,13 +21,15 @@ const PARTS: usize = 24;
 const NEIGHBOURS: usize = 8;
 /// Days farther out than so many usual ones are pulled in: a holiday is no habit.
 const FAR: f64 = 2.5;
+/// Two tests look for a week. The spectrum can be surer, turned weeks see fainter ones: this share of the chances is the spectrum's.
+const SPECTRUM: f64 = 0.2;
 
 /// What the periods of a longer one tell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Nested {
     /// Share of the variance of the values that depends on the place in the longer period, 0 to 1.
     pub share: f64,
-    /// Probability of power like this where there is no longer period.
+    /// Probability of a test like this where there is no longer period.
     pub chance: f64,
 }
 
@@ -35,7 +40,9 @@ pub(super) fn nested(values: &[f64], period: f64, times: usize) -> Option<Nested
         return None;
     }
     let count = cycles * times;
-    let days = prewhitened(&normed(days(values, period, count)), count);
+    let days = days(values, period, count);
+    let turned = agreement(&days, times);
+    let days = prewhitened(&normed(days), count);
     let all: f64 = days.iter().flatten().map(|part| part * part).sum::<f64>() * count as f64;
     let reach = (cycles / 2).clamp(1, NEIGHBOURS);
     let (mut centres, mut backgrounds, mut excess, mut free) = (0.0, 0.0, 0.0, 0.0);
@@ -68,6 +75,7 @@ pub(super) fn nested(values: &[f64], period: f64, times: usize) -> Option<Nested
     let noise: Vec<_> = noise.into_values().collect();
     let parts = degrees(&noise);
     let chance = beyond(centres / backgrounds, 2.0 * parts * free, 2.0 * parts * noise.len() as f64);
+    let chance = turned.map_or(chance, |turned| (chance / SPECTRUM).min(turned / (1.0 - SPECTRUM)).min(1.0));
     Some(Nested { share: (excess / all).clamp(0.0, 1.0), chance })
 }
 

@@ -12,7 +12,7 @@ use proto::model::openslo::{Document, Kind, read, write};
 
 fn documents() -> Vec<Document> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/slo");
-    ["base", "indicators", "alerts", "objectives", "staging"]
+    ["base", "indicators", "alerts", "objectives", "throughput", "staging"]
         .iter()
         .flat_map(|file| {
             read(
@@ -34,8 +34,19 @@ fn fifteen_indicators_and_nine_objectives_with_their_policies_are_there() {
     let count = |kind| documents.iter().filter(|document| document.kind() == kind).count();
     assert_eq!(count(Kind::Sli), 15);
     let objectives = objectives();
-    assert_eq!(objectives.len(), 9 + 3, "nine, and three of the staging cluster");
+    assert_eq!(objectives.len(), 9 + 1 + 3, "nine, one of throughput, and three of the staging cluster");
     assert!(objectives.iter().all(|objective| objective.policy.is_some() && !objective.rules.is_empty()));
+}
+
+#[test]
+fn every_indicator_is_used_by_an_objective() {
+    let documents = documents();
+    let used: Vec<_> =
+        documents.iter().flat_map(Document::references).filter(|(kind, _)| *kind == Kind::Sli).collect();
+    for sli in documents.iter().filter(|document| document.kind() == Kind::Sli) {
+        let name = sli.metadata.name.as_str();
+        assert!(used.contains(&(Kind::Sli, name)), "nothing promises {name}");
+    }
 }
 
 #[test]

@@ -17,3 +17,4 @@ mod python;
 mod reflection;
 mod review;
 mod staging;
+mod worked_set;

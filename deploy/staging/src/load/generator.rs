@@ -174,7 +174,7 @@ impl Sender {
     async fn send(&self, due: Duration) -> Record {
         let asked = upstream::get(&self.client, self.gateway, "/", self.priority);
         match tokio::time::timeout(REQUEST_TIMEOUT, asked).await {
-            Ok(Ok((answer, _))) => self.record(due, answer.status.as_u16(), answer.degraded),
+            Ok(Ok(answer)) => self.record(due, answer.status.as_u16(), answer.degraded),
             Ok(Err(_)) | Err(_) => self.record(due, 0, false),
         }
     }

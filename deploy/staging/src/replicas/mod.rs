@@ -256,8 +256,8 @@ impl ReplicaSet {
         let asked =
             tokio::time::timeout(PROBE_TIMEOUT, upstream::get(&self.client, address, path, Priority::Normal))
                 .await;
-        let (answer, body) = asked.ok()?.ok()?;
-        answer.status.is_success().then_some(body)
+        let answer = asked.ok()?.ok()?;
+        answer.status.is_success().then_some(answer.body)
     }
 
     /// Draining replicas are out of the endpoints already: wait for their requests, then end them together.

@@ -46,6 +46,8 @@ pub(crate) struct Metrics {
     upstream: IntCounterVec,
     upstream_duration: HistogramVec,
     breakers: BreakerMetrics,
+    cpu_seconds: Counter,
+    memory_bytes: Gauge,
 }
 
 impl Metrics {
@@ -114,6 +116,14 @@ impl Metrics {
                 ),
             ),
             breakers: BreakerMetrics::new(registry),
+            cpu_seconds: register(
+                registry,
+                Counter::with_opts(service("process_cpu_seconds_total", "CPU time of this process.")),
+            ),
+            memory_bytes: register(
+                registry,
+                Gauge::with_opts(service("process_resident_memory_bytes", "Memory that this process holds.")),
+            ),
         };
         let total = register(registry, IntGauge::with_opts(service("workers_total", "Workers there are.")));
         total.set(i64::try_from(workers).expect("a number of workers"));
@@ -169,6 +179,10 @@ impl Metrics {
         raise(&self.busy_seconds, total.as_secs_f64());
         self.waiting.set(pool.waiting() as f64);
         self.breakers.refresh(edges, now);
+        if let Some((cpu_s, bytes)) = crate::process::usage() {
+            raise(&self.cpu_seconds, cpu_s);
+            self.memory_bytes.set(bytes);
+        }
     }
 }
 

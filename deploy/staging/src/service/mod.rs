@@ -5,6 +5,7 @@ mod metrics;
 mod pace;
 mod pool;
 mod server;
+mod stock;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ use crate::upstream::{self, Admitted, Answer, Balancer, CallError, DEGRADED, ORI
 use metrics::{Metrics, UpstreamOutcome};
 use pace::Pace;
 use pool::Pool;
+use stock::{Counting, Index};
 
 /// A hung request is held this long, longer than any caller waits.
 const HANG: Duration = Duration::from_secs(30);
@@ -199,6 +201,10 @@ struct Replica {
     edges: EdgeBreakers,
     faults: Followed,
     metrics: Metrics,
+    /// Inventory's.
+    counting: Option<Counting>,
+    /// Catalog's.
+    index: Option<Index>,
     ctx: Context,
     in_flight: AtomicUsize,
 }
@@ -236,6 +242,8 @@ impl Replica {
             edges,
             faults,
             metrics: Metrics::new(&ctx.metrics, role, workers, started_s),
+            counting: (role == Role::Inventory).then(|| Counting::new(&ctx.metrics)),
+            index: (role == Role::Catalog).then(|| Index::new(&ctx.metrics)),
             ctx: ctx.clone(),
             in_flight: Default::default(),
         }
@@ -291,7 +299,12 @@ impl Replica {
         let seconds = self.ctx.clock.monotonic().saturating_sub(started).as_secs_f64();
         self.metrics.called(next.callee, outcome, seconds);
         match result {
-            Ok(Answer { status, degraded, .. }) => Ended { degraded, ..Ended::with(status) },
+            Ok(Answer { status, degraded, body, .. }) => {
+                if let Some(index) = &self.index {
+                    index.take(&body, self.ctx.clock.now());
+                }
+                Ended { degraded, ..Ended::with(status) }
+            }
             Err(CallError::Rejected(_)) if self.role == Role::Catalog => Ended::without_the_callee(),
             Err(CallError::Rejected(_)) => Ended::with(StatusCode::SERVICE_UNAVAILABLE),
             Err(error) => {
@@ -350,7 +363,9 @@ async fn answer(State(replica): State<Arc<Replica>>, asked: HeaderMap) -> Respon
     if let Some(next) = replica.next.as_ref().filter(|_| elsewhere) {
         headers.insert(ORIGIN, HeaderValue::from_static(next.callee.name()));
     }
-    (status, headers, Json(json!({ "served_by": replica.name, "degraded": degraded }))).into_response()
+    let counting = replica.counting.as_ref().filter(|_| status.is_success());
+    let stock = counting.map(|counting| counting.figure(replica.ctx.clock.now()));
+    (status, headers, Json(json!({ "served_by": replica.name, "degraded": degraded, "stock": stock }))).into_response()
 }
 
 async fn inflight(State(replica): State<Arc<Replica>>) -> String {

@@ -57,12 +57,13 @@ pub(crate) fn http_client() -> HttpClient {
 }
 
 /// What a call came back with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: http::StatusCode,
     pub(crate) degraded: bool,
     /// A failure that is not the answering service's own.
     pub(crate) elsewhere: bool,
+    pub(crate) body: Bytes,
 }
 
 /// Why a call has no answer.
@@ -151,7 +152,7 @@ impl Upstream {
                     }
                     attempt += 1;
                 }
-                other => return other.map(|(answer, _)| answer),
+                other => return other,
             }
         }
     }
@@ -176,7 +177,7 @@ pub(crate) async fn get(
     address: std::net::SocketAddr,
     path: &str,
     priority: Priority,
-) -> Result<(Answer, Bytes), CallError> {
+) -> Result<Answer, CallError> {
     let request = http::Request::get(format!("http://{address}{path}"))
         .header(PRIORITY, word(priority))
         .body(Empty::new())
@@ -186,5 +187,5 @@ pub(crate) async fn get(
     let degraded = response.headers().contains_key(DEGRADED);
     let elsewhere = response.headers().contains_key(ORIGIN);
     let body = response.into_body().collect().await.map_err(CallError::Body)?.to_bytes();
-    Ok((Answer { status, degraded, elsewhere }, body))
+    Ok(Answer { status, degraded, elsewhere, body })
 }

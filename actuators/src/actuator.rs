@@ -2,7 +2,9 @@
 
 use std::future::Future;
 
-use proto::model::{ActuatorSpec, Directive, DirectiveKind, Generation, Observation, ResourceId};
+use proto::model::{
+    ActuatorSpec, BreakerAdvice, BreakerReport, Directive, DirectiveKind, Generation, Observation, ResourceId,
+};
 
 /// What came of applying a directive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,4 +65,12 @@ pub trait Actuator: Send + Sync + 'static {
 
     /// The generation of the change that stands; 0 if there was none.
     fn last_generation(&self, resource: &ResourceId, kind: DirectiveKind) -> Generation;
+
+    /// What its breakers see, all of them; told about once a second, and more often in trouble. Without breakers: nothing.
+    fn evidence(&self) -> Vec<BreakerReport> {
+        Vec::new()
+    }
+
+    /// What the fleet advises on that. It counts for a stated time only.
+    fn advised(&self, _advice: Vec<BreakerAdvice>) {}
 }

@@ -6,6 +6,7 @@ pub mod actuator;
 pub mod generations;
 
 mod desk;
+mod observe;
 mod report;
 pub mod runner;
 mod session;

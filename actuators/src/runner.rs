@@ -13,6 +13,7 @@ use tonic::transport::Channel;
 
 use crate::actuator::Actuator;
 use crate::desk::Desk;
+use crate::observe::Observer;
 use crate::report::Worker;
 use crate::session::{Incoming, Session};
 
@@ -61,6 +62,12 @@ impl<A: Actuator> Runner<A> {
     pub async fn run(self) -> Result<(), RunError> {
         let Self { execute, actuator, ctx, dry_run } = self;
         let (lease, leased) = watch::channel(None);
+        let observer = Observer {
+            execute: execute.clone(),
+            actuator: actuator.clone(),
+            ctx: ctx.clone(),
+            lease: leased.clone(),
+        };
         let session = Session::new(execute.clone(), ctx.clone(), lease);
         let worker = Worker { execute, actuator: actuator.clone(), ctx, lease: leased, dry_run };
         let mut desk = Desk::default();
@@ -71,8 +78,11 @@ impl<A: Actuator> Runner<A> {
             Some((incoming, session))
         });
         tokio::pin!(incoming);
+        let observing = observer.run();
+        tokio::pin!(observing);
         loop {
             let begins = tokio::select! {
+                never = &mut observing => match never {},
                 Some(next) = incoming.next() => match next {
                     Incoming::Registered(generations) => {
                         desk.registered(generations);

@@ -9,7 +9,7 @@ use proto::model::{
     DirectiveRecord, DirectiveState, FeedbackSignal, Generation, Lease, Outcome, PauseState, ResourceId,
     Transition,
 };
-use proto::wire::ProposeVerdict;
+use proto::wire::{self, ProposeVerdict};
 use uuid::Uuid;
 
 use crate::registry::ActuatorKey;
@@ -35,6 +35,8 @@ pub(crate) struct Store {
     pub outcomes: Vec<Outcome>,
     pub feedback: BTreeMap<Uuid, FeedbackSignal>,
     pub pause: PauseState,
+    /// By key.
+    pub snapshots: BTreeMap<String, wire::Snapshot>,
 }
 
 impl Store {
@@ -49,6 +51,7 @@ impl Store {
             outcomes: Vec::new(),
             feedback: BTreeMap::new(),
             pause: PauseState::never(now),
+            snapshots: BTreeMap::new(),
         }
     }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use proto::convert;
-use proto::model::{ActuatorSpec, Directive, FeedbackSignal, Lease, Outcome, PauseState, Transition};
+use proto::model::{
+    ActuatorSpec, Directive, DirectiveRecord, FeedbackSignal, Lease, Outcome, PauseState, ResourceId,
+    Transition,
+};
 use proto::wire::{self, knowledge_server};
 use tonic::{Request, Response, Status};
 
@@ -227,22 +230,45 @@ impl knowledge_server::Knowledge for FakeKnowledge {
     }
     async fn save_snapshots(
         &self,
-        _: Request<wire::SaveSnapshotsRequest>,
+        request: Request<wire::SaveSnapshotsRequest>,
     ) -> Replied<wire::SaveSnapshotsResponse> {
-        not_here()
+        let snapshots = request.into_inner().snapshots;
+        self.serve("SaveSnapshots", |store| {
+            let named = snapshots.iter().map(|one| (one.key.clone(), one.clone()));
+            store.snapshots.extend(named);
+            Ok(wire::SaveSnapshotsResponse {})
+        })
+        .await
     }
     type LoadSnapshotsStream = Streamed<wire::Snapshot>;
     async fn load_snapshots(
         &self,
-        _: Request<wire::LoadSnapshotsRequest>,
+        request: Request<wire::LoadSnapshotsRequest>,
     ) -> Replied<Self::LoadSnapshotsStream> {
-        not_here()
+        let prefix = request.into_inner().key_prefix;
+        let found = self
+            .serve("LoadSnapshots", |store| {
+                let matching = store.snapshots.values().filter(|one| one.key.starts_with(&prefix));
+                Ok(matching.cloned().map(Ok).collect::<Vec<_>>())
+            })
+            .await?;
+        Ok(Response::new(Box::pin(stream::iter(found.into_inner()))))
     }
     async fn list_directives(
         &self,
-        _: Request<wire::ListDirectivesRequest>,
+        request: Request<wire::ListDirectivesRequest>,
     ) -> Replied<wire::ListDirectivesResponse> {
-        not_here()
+        let wanted = request.into_inner().resource.map(ResourceId::try_from).transpose()?;
+        self.serve("ListDirectives", |store| {
+            let fits = |record: &&DirectiveRecord| {
+                wanted.as_ref().is_none_or(|wanted| record.directive.resource == *wanted)
+            };
+            let mut found: Vec<_> = store.directives.values().filter(fits).cloned().collect();
+            found.sort_by_key(|record| std::cmp::Reverse(record.revision));
+            let directives = found.into_iter().map(Into::into).collect();
+            Ok(wire::ListDirectivesResponse { directives, revision: store.revision })
+        })
+        .await
     }
     async fn review_directive(
         &self,

@@ -2,12 +2,14 @@
 //! Postgres with fsync on. Each stands beside its target, met or not.
 
 mod actuator;
+mod allocations;
 mod analyze;
 mod breaker;
 mod directives;
 mod feedback;
 mod looping;
 mod peers;
+mod plan;
 mod rig;
 mod slo;
 
@@ -61,7 +63,7 @@ impl Figure {
 }
 
 /// Benches by name.
-const NAMES: [&str; 7] = ["analyze", "directives", "latency", "loop", "feedback", "breaker", "slo"];
+const NAMES: [&str; 8] = ["analyze", "plan", "directives", "latency", "loop", "feedback", "breaker", "slo"];
 
 /// `homeostat bench`.
 pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
@@ -86,6 +88,10 @@ pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
                     compose::data_dir(&global).join("peers"),
                 );
                 figures.extend(analyze::group(&dir, &cache, wish, &ctx).await?);
+                continue;
+            }
+            if name == "plan" {
+                figures.extend(plan::planning(&ctx)?);
                 continue;
             }
             if name == "breaker" {

@@ -12,7 +12,9 @@ pub mod runner;
 mod session;
 
 pub mod breaker;
+pub mod gate;
 pub mod process;
+pub mod webhook;
 
 pub use actuator::{Actuator, ApplyOutcome};
 pub use generations::FileGenerations;

@@ -355,9 +355,11 @@ impl Judge {
 
     /// Beyond doubt against the baseline, and too many failures even for the worst degradation.
     fn is_outage(&self, lane: &Lane) -> bool {
+        // Those who found it an outage have told it from a degradation too: what is left to show is the same share of both.
+        let own_share = 1.0 - self.others / self.threshold.max(1.0);
+        let beats = (BEATS_DEGRADED * self.threshold).max(BEATS_DEGRADED_LEAST);
         lane.score + self.others >= self.threshold
-            && self.against_degraded(lane.calls, lane.failures)
-                >= (BEATS_DEGRADED * self.threshold).max(BEATS_DEGRADED_LEAST) + self.mixed_before()
+            && self.against_degraded(lane.calls, lane.failures) >= own_share * beats + self.mixed_before()
     }
 
     /// One failure before the run may be chance, and where failures cluster so may several; of a degradation that was told the

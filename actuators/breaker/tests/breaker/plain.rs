@@ -3,6 +3,7 @@
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
+use breaker::fleet::Advice;
 use breaker::{
     Applied, Breaker, Cause, Mode, Outcome, PhaseKind, Policy, PolicyError, Priority, Rejection, State,
     Verdict,
@@ -318,6 +319,24 @@ fn what_is_learned_can_be_shared_and_nonsense_cannot() {
     let (old, new) = (taught.snapshot(now), fresh.snapshot(now + at(2_000)));
     assert!((old.baseline_ratio - 0.05).abs() < 0.01, "{old:?}");
     assert!((new.baseline_ratio / old.baseline_ratio - 1.0).abs() < 0.2, "{new:?}");
+}
+
+#[test]
+fn what_others_see_stands_in_for_own_failures_but_never_for_all_of_them() {
+    let needs = |score: f64| {
+        let breaker = breaker(policy());
+        works(&breaker, at(1), 20);
+        breaker.advise(Advice::OthersSee { score, until: at(60_000) }, at(500));
+        fail(&breaker, at(500))
+    };
+    let (alone, helped) = (needs(0.0), needs(1e9));
+    let (alone, helped) = (needs(0.0), needs(1e9));
+    assert!(helped < alone && helped >= 2, "{helped} with others, {alone} alone");
+    assert_eq!(needs(f64::NAN), alone);
+    let breaker = breaker(policy());
+    breaker.advise(Advice::OthersSee { score: 1e9, until: at(60_000) }, at(1));
+    works(&breaker, at(2), 500);
+    assert_eq!(breaker.snapshot(at(600)).state, State::Closed, "its own calls work");
 }
 
 #[test]

@@ -228,7 +228,7 @@ pub enum Command {
     Score(offline::Score),
     /// Measures the figures of the performance table.
     Bench(BenchArgs),
-    /// Plays circuit breakers, ours and others, against the same calls.
+    /// Circuit breakers: what they do now, your word over them, and policies played against the same calls.
     #[command(subcommand)]
     Breaker(crate::commands::breaker::BreakerCommand),
     /// One process of the staging cluster.

@@ -47,7 +47,10 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Forecast(args) => offline::run(|| forecast::forecast(&args)),
         Command::Score(command) => offline::run(|| score::score(&command)),
         Command::Backtest(args) => crate::backtest::backtest(&args),
-        Command::Breaker(command) => offline::run(|| breaker::breaker(command)),
+        Command::Breaker(command) => match breaker::offline(&command) {
+            Some(result) => offline::run(|| result),
+            None => ask(&global, |clients| breaker::run(clients, command)),
+        },
         Command::Bench(args) => crate::bench::bench(&global, args),
         Command::Apply { file, output } => {
             ask(&global, |clients| declare::apply(clients, file, output.output))

@@ -1,22 +1,83 @@
-//! `breaker`: plays policies against the same calls, offline.
+//! `breaker`: what breakers do now and people's word over them; and, offline, policies played against the same calls.
 
+mod standing;
 mod trace;
 
 use super::offline::Usage;
+use crate::cli::{Output, duration};
+use crate::endpoints::Clients;
 use crate::output::{self, Format, table};
 use breaker::sim::{
-    Drill, Errors, Scenario, Until, by_name, drill, names, openings, poisson, run, scenarios, wilson,
+    Drill, Errors, Scenario, Until, by_name, drill, names, openings, poisson, run as play, scenarios, wilson,
 };
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use std::{ops::Range, path::PathBuf};
+use std::{ops::Range, path::PathBuf, time::Duration};
 
-/// What can be done with breakers offline.
+/// What can be done with breakers.
 #[derive(Debug, Clone, Subcommand)]
 pub enum BreakerCommand {
+    /// Every breaker that an instance tells of: where it stands, its evidence, and the override in force.
+    List(Output),
+    /// The breakers of one edge: state, evidence, policy, override and its end, and what was set when, why, and by whom.
+    Show {
+        /// `edge:NAMESPACE/CALLER->CALLEE`.
+        edge: String,
+        /// Directives of the past.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// How.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Has your word stand over an edge's breakers for some time; it ends by itself, also when the control plane is away.
+    Override(OverrideArgs),
+    /// Takes that word back.
+    Clear {
+        /// `edge:NAMESPACE/CALLER->CALLEE`.
+        edge: String,
+        /// Why; it is kept with your name.
+        #[arg(long)]
+        reason: String,
+        /// How.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Plays faults, scenarios, normal days or recorded calls against our policy and those of others: requests and time until it
     /// opens, misses, false openings, share of the offered requests that is answered.
     Simulate(SimulateArgs),
+}
+
+/// `breaker override`.
+#[derive(Debug, Clone, Args)]
+pub struct OverrideArgs {
+    /// `edge:NAMESPACE/CALLER->CALLEE`.
+    edge: String,
+    /// What it does meanwhile.
+    #[arg(value_enum)]
+    mode: Word,
+    /// For how long, as 30m or 2h; at most 30 days.
+    #[arg(long = "for", value_parser = duration)]
+    span: Duration,
+    /// Why; it is kept with your name.
+    #[arg(long)]
+    reason: String,
+    /// How.
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What a person can have a breaker do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Word {
+    /// Reject every call.
+    ForceOpen,
+    /// Admit every call and count nothing.
+    Disable,
+    /// Admit every call and count what would be rejected.
+    MetricsOnly,
+    /// Open, probe and close by evidence, whatever the policy says.
+    Enforce,
 }
 
 /// `breaker simulate`.
@@ -72,12 +133,35 @@ struct Row {
     rejected_while_healthy: Option<f64>,
 }
 
-/// Runs the command.
+/// Answers what needs no control plane; `None` for the rest.
+pub fn offline(command: &BreakerCommand) -> Option<anyhow::Result<u8>> {
+    match command {
+        BreakerCommand::Simulate(args) => Some(simulate(args)),
+        _ => None,
+    }
+}
+
+/// Runs one of the commands that ask a control plane.
 ///
 /// # Errors
-/// When a policy is not known, the trace cannot be read, or the result cannot be printed.
-pub fn breaker(command: BreakerCommand) -> anyhow::Result<u8> {
-    let BreakerCommand::Simulate(args) = command;
+/// When a service cannot be reached or refuses.
+pub async fn run(clients: Clients, command: BreakerCommand) -> anyhow::Result<u8> {
+    match command {
+        BreakerCommand::List(output) => standing::list(&clients, output.output).await,
+        BreakerCommand::Show { edge, limit, output } => {
+            standing::show(&clients, &edge.parse()?, limit, output.output).await
+        }
+        BreakerCommand::Override(OverrideArgs { edge, mode, span, reason, output }) => {
+            standing::say(&clients, &edge.parse()?, Some((mode, span)), &reason, output.output).await
+        }
+        BreakerCommand::Clear { edge, reason, output } => {
+            standing::say(&clients, &edge.parse()?, None, &reason, output.output).await
+        }
+        BreakerCommand::Simulate(args) => simulate(&args),
+    }
+}
+
+fn simulate(args: &SimulateArgs) -> anyhow::Result<u8> {
     let chosen = match args.policies.is_empty() {
         true => names().map(str::to_owned).to_vec(),
         false => args.policies.clone(),
@@ -93,7 +177,7 @@ pub fn breaker(command: BreakerCommand) -> anyhow::Result<u8> {
     }
     let rows = match &args.trace {
         Some(path) => trace::play(path, &chosen, args.seed)?,
-        None => chosen.iter().flat_map(|policy| generated(policy, &args)).collect(),
+        None => chosen.iter().flat_map(|policy| generated(policy, args)).collect(),
     };
     output::print(args.output, &rows, |rows| show(rows))?;
     Ok(chassis::exit::DONE)
@@ -161,7 +245,7 @@ fn normal(policy: &str, rate: f64, args: &SimulateArgs) -> Option<Row> {
 
 fn played(policy: &str, scenario: &Scenario, seeds: Range<u64>) -> Option<Row> {
     let first_seed = seeds.start;
-    let runs: Vec<_> = seeds.filter_map(|seed| run(scenario, policy, seed)).collect();
+    let runs: Vec<_> = seeds.filter_map(|seed| play(scenario, policy, seed)).collect();
     let number = runs.len() as f64;
     let answered = runs.iter().map(|run| run.total.success());
     let mean =

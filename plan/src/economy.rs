@@ -23,7 +23,7 @@ use crate::{
     ledger::Line,
 };
 use jiff::Timestamp;
-use proto::model::{Assessment, Objective, Outlook, ScalePolicy};
+use proto::model::{Assessment, LatePoint, Objective, Outlook, OutlookPoint, ScalePolicy};
 use std::{collections::VecDeque, time::Duration};
 
 /// Budgets and costs are remembered for so long: every day of a working week counts, and last week's crowd does not.
@@ -123,7 +123,7 @@ pub struct Economy {
 impl Economy {
     /// Takes in one assessment. Without an outlook nothing happens; without whole data nothing is learned.
     pub fn observe(&mut self, seen: &Assessment, terms: &Terms<'_>) {
-        let Some(outlook) = seen.outlook.as_deref() else { return };
+        let Some(outlook) = seen.outlook.as_deref().filter(|outlook| is_sound(outlook)) else { return };
         if self.last.is_some_and(|last| seen.at <= last) {
             return;
         }
@@ -143,7 +143,8 @@ impl Economy {
 
     fn learn(&mut self, seen: &Assessment, outlook: &Outlook, terms: &Terms<'_>) {
         let (Some(load), Some(ready)) = (value(seen, "load"), ready_replicas(seen)) else { return };
-        let Some(per_replica) = seen.capacity.per_replica.filter(|rate| *rate > 0.0).or(self.per_replica)
+        let Some(per_replica) =
+            seen.capacity.per_replica.filter(|rate| rate.is_finite() && *rate > 0.0).or(self.per_replica)
         else {
             return;
         };
@@ -227,7 +228,8 @@ impl Economy {
 
     /// What the outlook asks for while `current` replicas are in force; `None` until there is one and capacity is known.
     pub fn advice(&self, seen: &Assessment, terms: &Terms<'_>, current: u32) -> Option<Advice> {
-        let (outlook, per_replica, price) = (seen.outlook.as_deref()?, self.per_replica?, self.price?);
+        let outlook = seen.outlook.as_deref().filter(|outlook| is_sound(outlook))?;
+        let (per_replica, price) = (self.per_replica?, self.price?);
         let (_, lasting) = self.lately.iter().max_by_key(|(_, replicas)| *replicas)?;
         let asked = Asked { curve: &self.curve, per_replica, sheds: terms.sheds };
         let (first, second) = (self.ahead(seen), self.ahead(seen) + interval(seen));
@@ -245,7 +247,7 @@ impl Economy {
         // While nothing is seen, calm is worth nothing: what may only be added is added for any gain.
         let calm = if is_whole(seen) { self.calm() } else { 0.0 };
         let worth = Worth::of(calm, f64::from(current));
-        Some(Advice {
+        let advice = Advice {
             replicas,
             lasting: *lasting,
             cost,
@@ -257,8 +259,25 @@ impl Economy {
             price: price / per_replica,
             load: (load.quantile(0.5), load.quantile(0.99)),
             ahead,
-        })
+        };
+        let Advice { cost, cost_now, late, late_now, price, load: (median, high), .. } = advice;
+        [cost, cost_now, late, late_now, price, median, high].iter().all(|n| n.is_finite()).then_some(advice)
     }
+}
+
+/// Whether every number of it can be what it says: whatever learned from a broken one would be broken for good.
+fn is_sound(outlook: &Outlook) -> bool {
+    let rising = outlook.levels.windows(2).all(|pair| pair[0] < pair[1]);
+    let shares = outlook.levels.iter().all(|level| *level > 0.0 && *level < 1.0);
+    let rates = |point: &OutlookPoint| {
+        point.values.len() == outlook.levels.len()
+            && point.values.iter().all(|value| value.is_finite() && *value >= 0.0)
+    };
+    let counts = |point: &LatePoint| {
+        let sound = |count: f64| count.is_finite() && count >= 0.0;
+        sound(point.utilisation_ratio) && sound(point.requests) && sound(point.late)
+    };
+    rising && shares && outlook.points.iter().all(rates) && outlook.late.iter().all(counts)
 }
 
 /// What a change must gain to be worth it, in replicas.
@@ -378,7 +397,7 @@ impl Asked<'_> {
 mod tests {
     use super::*;
     use crate::fixtures::{at, policy_spec, service_assessment};
-    use proto::model::{Capacity, OutlookPoint};
+    use proto::model::Capacity;
 
     /// Five minutes of steady load, with an outlook whose first point lies so far away.
     fn advised(first: Duration) -> Option<Advice> {

@@ -3,21 +3,21 @@
 
 use crate::{
     fixtures::{Plant, at, breaker_record, edge, scale_record, service, symptom},
-    input::{PlanInput, PolicyView},
+    input::PlanInput,
     planner::{self, Decision, plan},
 };
 use chassis::IdGenerator;
-use proto::{
-    model::{
-        Action, AutonomyLevel, Capacity, Directive, DirectiveKind, DirectiveRecord, DirectiveState,
-        Generation, PolicySpec, Quality, ResourceKind, SymptomKind, SymptomState,
-    },
-    wire,
+use proto::model::{
+    Action, AutonomyLevel, Capacity, Directive, DirectiveRecord, DirectiveState, LatePoint, Outlook,
+    OutlookPoint, PolicySpec, Quality, Standing, StandingCause, SymptomKind, SymptomState,
 };
 use std::{sync::LazyLock, time::Duration};
 
 /// Worlds per test: enough that each kind of directive comes out hundreds of times, and done in seconds.
 const WORLDS: u64 = 5_000;
+
+mod check;
+mod storm;
 
 struct Dice(IdGenerator);
 
@@ -50,9 +50,30 @@ static PASTS: LazyLock<[Plant; 128]> = LazyLock::new(|| {
         let (seconds, load, replicas) =
             (dice.below(160) as u32, dice.0.unit_f64() * 600.0, 1 + dice.below(12) as u32);
         plant.run(seconds, load, replicas);
+        if dice.one_in(2) {
+            (0..90).for_each(|_| foresee(&mut plant, &mut dice, load));
+        }
         plant
     })
 });
+
+/// A second at about this load, of which Analyze tells what comes.
+fn foresee(plant: &mut Plant, dice: &mut Dice, load: f64) {
+    plant.set("load", load * (0.9 + 0.2 * dice.0.unit_f64()));
+    let seen = plant.caller();
+    seen.capacity = Capacity { per_replica: Some(50.0), samples: 100, ..Capacity::default() };
+    let values = || vec![0.9 * load, load, 1.2 * load];
+    let point = |after| OutlookPoint { after: Duration::from_secs(after), values: values() };
+    let late = |used: f64| LatePoint { utilisation_ratio: used, requests: 1e5, late: 1e5 * used.powi(30) };
+    seen.outlook = Some(Box::new(Outlook {
+        at: seen.at,
+        levels: vec![0.1, 0.5, 0.9],
+        points: [1, 5, 10, 30].map(point).to_vec(),
+        late: [0.5, 0.7, 0.9].map(late).to_vec(),
+        coverage_ratio: Some(0.8),
+    }));
+    plant.settle();
+}
 
 /// A world at one moment.
 struct Random {
@@ -67,6 +88,7 @@ fn world(seed: u64) -> Random {
     let records = records(&mut dice, plant.second);
     records.iter().for_each(|record| plant.world.ledger.put(record));
     disturb(&mut plant, &mut dice);
+    judge(&mut plant, &mut dice);
     plant.settle();
     plant.second += if dice.one_in(10) { dice.below(60) as i64 - 20 } else { 0 };
     if dice.one_in(10) {
@@ -158,6 +180,50 @@ fn disturb(plant: &mut Plant, dice: &mut Dice) {
     if dice.one_in(4) {
         plant.edge().symptoms.push(symptom(SymptomKind::Dependency, SymptomState::Open));
     }
+    if dice.one_in(3) {
+        spoil_outlook(plant, dice);
+    }
+}
+
+/// A forecast that is none: numbers out of range, quantiles in disorder, rows too short or too many.
+fn spoil_outlook(plant: &mut Plant, dice: &mut Dice) {
+    let rows = dice.pick(&[0, 1, 3, 3, 3, 14, 40]);
+    let point = |dice: &mut Dice| OutlookPoint {
+        after: Duration::from_millis(dice.below(60_000)),
+        values: (0..dice.pick(&[rows, rows, rows, rows / 2])).map(|_| dice.number(1_000.0)).collect(),
+    };
+    let late = |dice: &mut Dice| LatePoint {
+        utilisation_ratio: dice.number(1.2),
+        requests: dice.number(1e6),
+        late: dice.number(1e4),
+    };
+    let at = plant.caller().at;
+    plant.caller().outlook = Some(Box::new(Outlook {
+        at,
+        levels: (0..rows).map(|_| dice.number(1.0)).collect(),
+        points: (0..dice.below(6)).map(|_| point(dice)).collect(),
+        late: (0..dice.below(6)).map(|_| late(dice)).collect(),
+        coverage_ratio: Some(dice.number(1.0)),
+    }));
+}
+
+/// What the policy has earned, in one world of five less than all.
+fn judge(plant: &mut Plant, dice: &mut Dice) {
+    if !dice.one_in(5) {
+        return;
+    }
+    let resource = dice.pick(&[service("catalog"), edge("catalog", "inventory")].each_ref()).clone();
+    plant.world.standings.put(Standing {
+        policy: "catalog-policy".to_owned(),
+        resource,
+        generation: 1,
+        earned: dice.pick(AutonomyLevel::ALL),
+        cap: dice.one_in(2).then(|| dice.pick(AutonomyLevel::ALL)),
+        cause: StandingCause::Demoted,
+        reason: String::new(),
+        actor: String::new(),
+        at: at(0),
+    });
 }
 
 /// Asks about every decision of every world.
@@ -201,152 +267,37 @@ fn worlds_are_worth_asking_about() {
 
 #[test]
 fn no_check_ever_finds_a_fault_and_no_guardrail_is_overruled() {
-    for_all(|seed, _, _, decision| {
-        assert_eq!(decision.faults, Vec::<String>::new(), "seed {seed}: {}", decision.report);
-        if let Some(directive) = &decision.directive {
-            assert!(directive.rationale.guardrails.iter().all(|verdict| !verdict.vetoed), "seed {seed}");
-            assert_eq!(directive.rationale.guardrails.len(), 13, "seed {seed}");
-        }
-    });
+    for_all(|seed, _, _, decision| check::no_fault_and_no_veto(seed, decision));
 }
 
 #[test]
 fn data_that_is_not_whole_and_fresh_never_reduces() {
-    for_all_directives(|seed, random, input, directive| {
-        let seen = match directive.resource.kind() {
-            ResourceKind::Edge => input.outgoing[0].assessment,
-            ResourceKind::Service | ResourceKind::Host => input.assessment,
-        };
-        let seen = seen.unwrap();
-        let age = (at(random.plant.second) - seen.at).total(jiff::Unit::Second).unwrap().abs();
-        let limit =
-            (3.0 * seen.interval.as_secs_f64()).max(5.0).max(if seen.interval.is_zero() { 3.0 } else { 0.0 });
-        assert!(age <= limit, "seed {seed}: {age} s old");
-        let doubtful = ["load", "ready_replicas"]
-            .iter()
-            .any(|name| seen.signal(name).is_some_and(|s| s.quality != Quality::Good));
-        if directive.reduces {
-            assert!(
-                seen.data.quality == Quality::Good && (!doubtful || directive.kind() != DirectiveKind::Scale),
-                "seed {seed}"
-            );
-            assert!(directive.preconditions.requires_known_data, "seed {seed}");
-        }
-    });
+    for_all_directives(check::data_that_is_not_whole_and_fresh_never_reduces);
 }
 
 #[test]
 fn bounds_steps_and_blast_radius_hold() {
-    for_all_directives(|seed, _, input, directive| {
-        let Action::Scale { replicas } = directive.action else { return };
-        let Action::Scale { replicas: before } = directive.undo else {
-            panic!("seed {seed}: undo of another kind")
-        };
-        let PolicyView::One(policy) = input.policy else { panic!("seed {seed}: no policy") };
-        let scale = policy.spec.scale.unwrap();
-        // From none at all the undo still has to name one.
-        let towards = (before <= replicas && replicas < scale.minimum_replicas)
-            || (scale.maximum_replicas < replicas && replicas < before);
-        assert!(
-            (scale.minimum_replicas..=scale.maximum_replicas).contains(&replicas) || towards,
-            "seed {seed}: {before} to {replicas}"
-        );
-        assert!(
-            replicas <= before + scale.step_up_replicas && before <= replicas + scale.step_down_replicas,
-            "seed {seed}"
-        );
-        assert_eq!(directive.reduces, replicas < before, "seed {seed}");
-        if directive.reduces {
-            let ready = input.assessment.unwrap().value("ready_replicas").unwrap().round();
-            assert!(
-                f64::from(before - replicas) <= policy.spec.blast_radius_ratio * ready + 1e-9,
-                "seed {seed}"
-            );
-        }
-    });
+    for_all_directives(check::bounds_steps_and_blast_radius_hold);
 }
 
 #[test]
 fn what_adds_never_names_fewer_than_run_or_were_asked_for() {
-    for_all_directives(|seed, random, input, directive| {
-        let Action::Scale { replicas } = directive.action else { return };
-        let stands = |record: &&DirectiveRecord| {
-            record.directive.resource == directive.resource
-                && (record.state.in_effect() || record.state == DirectiveState::Unknown)
-        };
-        let newest = random.records.iter().filter(stands).max_by_key(|record| record.directive.generation);
-        let asked = match newest.map(|record| record.directive.action) {
-            Some(Action::Scale { replicas }) => replicas,
-            _ => 0,
-        };
-        let ready =
-            input.assessment.and_then(|seen| seen.value("ready_replicas")).filter(|value| value.is_finite());
-        let running = f64::from(asked).max(ready.unwrap_or(0.0).round());
-        assert!(directive.reduces || f64::from(replicas) >= running, "seed {seed}: {replicas} of {running}");
-    });
+    for_all_directives(check::what_adds_never_names_fewer_than_run_or_were_asked_for);
 }
 
 #[test]
 fn nothing_acts_while_paused_or_unserved_or_while_another_is_under_way() {
-    for_all_directives(|seed, random, input, directive| {
-        let acts = matches!(directive.autonomy, AutonomyLevel::Approve | AutonomyLevel::Act);
-        assert!(!acts || !input.pause.paused, "seed {seed}: paused");
-        assert!(!acts || !input.actuators.is_empty(), "seed {seed}: unserved");
-        let line = random.records.iter().filter(|record| record.directive.resource == directive.resource);
-        let waits = |record: &DirectiveRecord| {
-            let made = matches!(record.state, DirectiveState::Applied | DirectiveState::Verifying);
-            record.state.under_way() && (directive.reduces || !made)
-        };
-        assert!(!line.clone().any(waits), "seed {seed}: under way");
-        let newest = line.map(|record| record.directive.generation).max().unwrap_or(Generation(0));
-        assert_eq!(directive.parent_generation, newest, "seed {seed}");
-    });
+    for_all_directives(check::nothing_acts_while_paused_or_unserved_or_while_another_is_under_way);
 }
 
 #[test]
 fn cooldowns_hold() {
-    for_all_directives(|seed, random, input, directive| {
-        let PolicyView::One(policy) = input.policy else { panic!("seed {seed}: no policy") };
-        let (now, line) = (
-            at(random.plant.second),
-            random.records.iter().filter(|r| r.directive.resource == directive.resource),
-        );
-        for record in line.filter(|record| record.state.in_effect()) {
-            let rose = match (record.directive.action, record.directive.undo) {
-                (Action::Scale { replicas }, Action::Scale { replicas: before }) => replicas >= before,
-                _ => false,
-            };
-            let wait = match directive.kind() {
-                DirectiveKind::SetBreaker => policy.spec.breaker.as_ref().unwrap().cooldown,
-                DirectiveKind::Scale if directive.reduces => policy.spec.scale.unwrap().cooldown_down,
-                DirectiveKind::Scale if rose => policy.spec.scale.unwrap().cooldown_up,
-                _ => Duration::ZERO,
-            };
-            let passed = now.duration_since(record.changed_at);
-            assert!(
-                wait.is_zero() || passed >= jiff::SignedDuration::try_from(wait).unwrap(),
-                "seed {seed}: {passed:?} of {wait:?}"
-            );
-        }
-    });
+    for_all_directives(check::cooldowns_hold);
 }
 
 #[test]
 fn no_number_that_is_none_ever_leaves() {
-    for_all(|seed, _, _, decision| {
-        let report = decision.report.to_string();
-        assert!(!report.contains("NaN") && !report.contains(" inf"), "seed {seed}: {report}");
-        let Some(directive) = decision.directive.clone() else { return };
-        // The wire's own checks refuse whatever is no number, and what comes back is what was sent.
-        let read = Directive::try_from(wire::Directive::from(directive.clone()));
-        assert_eq!(read.as_ref(), Ok(&directive), "seed {seed}");
-        let finite = |limit: Option<f64>| limit.is_none_or(f64::is_finite);
-        assert!(
-            directive.rationale.evidence.iter().all(|e| finite(e.lower) && finite(e.upper)),
-            "seed {seed}"
-        );
-        assert!(directive.expected.iter().all(|e| e.lower.is_finite() && e.upper.is_finite()), "seed {seed}");
-    });
+    for_all(|seed, _, _, decision| check::numbers(seed, decision));
 }
 
 #[test]

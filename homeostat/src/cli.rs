@@ -207,6 +207,9 @@ pub enum Command {
     /// Reviews what was decided.
     #[command(subcommand)]
     Directives(Directives),
+    /// Policies: the level that each has earned, and why.
+    #[command(subcommand)]
+    Policies(crate::cli_policies::Policies),
     /// Reviews who acts.
     #[command(subcommand)]
     Actuators(Actuators),
@@ -393,7 +396,7 @@ pub struct DemoArgs {
 /// `bench`.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
-    /// Which benches; all when none is named: analyze, directives, latency, loop, feedback, breaker.
+    /// Which benches; all when none is named: analyze, plan, directives, latency, loop, feedback, breaker.
     pub names: Vec<String>,
     /// Make `analyze` small and short, to see that it runs: its figures are not the official ones then.
     #[arg(long)]
@@ -554,6 +557,9 @@ mod tests {
             "homeostat thresholds pin service:a/b#load --lower -1 --upper 2.5",
             "homeostat directives undo 0192d3a4-0000-7000-8000-000000000000 --reason x",
             "homeostat pause --reason drill",
+            "homeostat policies list --output json",
+            "homeostat policies set-level shop/orders recommend --reason fair --resource service:shop/orders",
+            "homeostat policies evidence orders --backtest FILE",
             "homeostat slo import FILE",
             "homeostat slo list --output json",
             "homeostat seasonality list service:shop/ --output yaml",

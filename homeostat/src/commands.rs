@@ -8,6 +8,7 @@ pub mod faults;
 pub mod forecast;
 pub mod offline;
 pub mod pause;
+pub mod policies;
 pub mod readiness;
 pub mod score;
 pub mod seasonality;
@@ -63,6 +64,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Thresholds(command) => ask(&global, |clients| thresholds::run(clients, command)),
         Command::Seasonality(command) => ask(&global, |clients| seasonality::run(clients, command)),
         Command::Directives(command) => ask(&global, |clients| directives::run(clients, command)),
+        Command::Policies(command) => ask(&global, |clients| policies::run(clients, command)),
         Command::Actuators(Actuators::List(output)) => {
             ask(&global, |clients| status::actuators(clients, output.output))
         }

@@ -210,6 +210,9 @@ pub enum Command {
     /// Policies: the level that each has earned, and why.
     #[command(subcommand)]
     Policies(crate::cli_policies::Policies),
+    /// Runs an actuator that ships: a deploy gate, or a webhook for notifications.
+    #[command(subcommand)]
+    Actuator(crate::cli_actuator::Actuator),
     /// Reviews who acts.
     #[command(subcommand)]
     Actuators(Actuators),

@@ -56,6 +56,14 @@ pub enum Slo {
         #[command(flatten)]
         output: Output,
     },
+    /// Whether deployments of a service are frozen: exit code 2 while they are, so that a pipeline can ask before it deploys.
+    Gate {
+        /// The service, as NAMESPACE/NAME.
+        service: String,
+        /// How.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Approves the reset of an objective's error-budget policy, as one of its reset criteria may ask.
     Approve(Word),
     /// Records that the review which a reset criterion asks for was held.

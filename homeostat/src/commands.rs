@@ -1,5 +1,6 @@
 //! What each command does. Long-running ones go through the chassis; the others are short conversations over gRPC.
 
+pub mod actuator;
 pub mod breaker;
 pub mod declare;
 pub mod detect;
@@ -15,6 +16,7 @@ pub mod seasonality;
 pub mod services;
 pub mod slo;
 mod slo_delete;
+mod slo_gate;
 pub mod slo_history;
 mod slo_story;
 mod slo_word;
@@ -65,6 +67,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Seasonality(command) => ask(&global, |clients| seasonality::run(clients, command)),
         Command::Directives(command) => ask(&global, |clients| directives::run(clients, command)),
         Command::Policies(command) => ask(&global, |clients| policies::run(clients, command)),
+        Command::Actuator(command) => actuator::actuator(&global, command),
         Command::Actuators(Actuators::List(output)) => {
             ask(&global, |clients| status::actuators(clients, output.output))
         }

@@ -2,6 +2,7 @@
 //! tests use too.
 
 pub mod cli;
+pub mod cli_actuator;
 pub mod cli_policies;
 pub mod cli_seasonality;
 pub mod cli_slo;

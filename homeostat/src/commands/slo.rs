@@ -88,6 +88,7 @@ pub async fn run(clients: Clients, command: Slo) -> anyhow::Result<u8> {
         Slo::History { objective, limit, output } => {
             super::slo_history::history(&clients, &objective, limit, output.output).await
         }
+        Slo::Gate { service, output } => super::slo_gate::gate(&clients, &service, output.output).await,
         Slo::Approve(word) => super::slo_word::record(&clients, "approved", word).await,
         Slo::Review(word) => super::slo_word::record(&clients, "reviewed", word).await,
         Slo::Report { objective, window, output } => {

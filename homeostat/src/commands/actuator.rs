@@ -1,0 +1,57 @@
+//! `actuator`: actuators as processes of their own, ordinary clients of Execute.
+
+use super::telemetry;
+use crate::{
+    cli::Global,
+    cli_actuator::{Actuator, Common, Form},
+    compose,
+    endpoints::Clients,
+};
+use actuators::{
+    FileGenerations, Runner,
+    gate::GateActuator,
+    webhook::{self, WebhookActuator},
+};
+use anyhow::Context as _;
+use chassis::{Context, run};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+/// Runs one until stopped.
+pub fn actuator(global: &Global, command: Actuator) -> ExitCode {
+    let global = global.clone();
+    run(&telemetry(&global, "info"), |ctx: Context| async move {
+        match command {
+            Actuator::Gate(common) => {
+                let state = state(&global, &common, "gate");
+                let Common { instance, services, .. } = common;
+                let gate = GateActuator::open(&instance, services, state, ctx.clock.clone())?;
+                serve(&global, gate, &ctx).await
+            }
+            Actuator::Webhook { url, form, bearer_token_file, common } => {
+                let token = bearer_token_file.map(std::fs::read_to_string).transpose();
+                let token = token.context("cannot read the token")?.map(|token| token.trim().to_owned());
+                let posted = FileGenerations::open(state(&global, &common, "webhook"))?;
+                let form = match form {
+                    Form::Json => webhook::Form::Json,
+                    Form::Alertmanager => webhook::Form::Alertmanager,
+                };
+                let Common { instance, services, .. } = common;
+                let webhook = WebhookActuator::new(&instance, services, (&url, form), token, posted)?;
+                serve(&global, webhook, &ctx).await
+            }
+        }
+    })
+}
+
+/// Each instance keeps its own.
+fn state(global: &Global, common: &Common, name: &str) -> PathBuf {
+    let file =
+        || compose::data_dir(global).join("actuators").join(format!("{name}-{}.json", common.instance));
+    common.state.clone().unwrap_or_else(file)
+}
+
+async fn serve<A: actuators::Actuator>(global: &Global, actuator: A, ctx: &Context) -> anyhow::Result<()> {
+    let clients = Clients::find(global)?;
+    let channel = clients.channel(&clients.endpoints.execute)?;
+    Ok(Runner::new(channel, Arc::new(actuator), ctx.clone()).run().await?)
+}

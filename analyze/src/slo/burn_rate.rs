@@ -172,7 +172,9 @@ impl Tracker {
         let sums = self.history.window(now, self.span);
         let long = self.history.window(now, long_window(self.span, self.interval));
         let long = long.bad_ratio().map(|ratio| ratio / allowed);
-        let remaining = sums.bad_ratio().map(|ratio| 1.0 - ratio / allowed);
+        // Of the budget that the whole window has at the traffic seen in it, as for imported objectives.
+        let share = (sums.known_s / self.span.as_secs_f64()).min(1.0);
+        let remaining = sums.bad_ratio().map(|ratio| 1.0 - ratio * share / allowed);
         let seen_s = self.first_at.map_or(0.0, |first| now.duration_since(first).as_secs_f64());
         let seen_s = seen_s.min(self.span.as_secs_f64());
         let standing = match (self.last, remaining) {
@@ -286,8 +288,11 @@ mod tests {
         let state = tracker.state();
         assert!((state.burn_rate_short.unwrap() - 2.0).abs() < 1e-9);
         assert!((state.burn_rate_long.unwrap() - 2.0).abs() < 1e-9);
-        assert!((state.budget_remaining_ratio.unwrap() + 1.0).abs() < 1e-9);
-        assert_eq!((state.standing, state.total_events), (ObjectiveStanding::Exhausted, 10_000.0));
+        // 200 bad events of the 3,600 that an hour of such traffic may have.
+        assert!((state.budget_remaining_ratio.unwrap() - (1.0 - 200.0 / 3_600.0)).abs() < 1e-9);
+        assert_eq!((state.standing, state.total_events), (ObjectiveStanding::Burning, 10_000.0));
+        (100..2_000).for_each(|s| tracker.observe(at(s), Tick::Known { total: 100.0, bad: 2.0 }, SECOND));
+        assert_eq!(tracker.state().standing, ObjectiveStanding::Exhausted);
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn budget(objective: &ObjectiveSpec, labels: &BTreeMap<String, String>, select: 
         record("slo:error_budget:allowed_ratio", format!("vector({allowed})")),
         record(
             "slo:error_budget:remaining_ratio",
-            format!("1 - slo:sli_error:ratio_period{select} / {allowed}"),
+            format!("1 - slo:sli_error:ratio_period{select} * {} / {allowed}", known(objective, select)),
         ),
         Rule {
             alert: Some("SLOBudgetNearlyGone".to_owned()),
@@ -186,6 +186,14 @@ fn budget(objective: &ObjectiveSpec, labels: &BTreeMap<String, String>, select: 
             ..Rule::default()
         },
     ]
+}
+
+/// Share of the period that is known: the budget is that of the whole period at the traffic seen in it.
+fn known(objective: &ObjectiveSpec, select: &str) -> String {
+    let (base, period) = (promql_duration(BASE), objective.period.span());
+    let count =
+        format!("count_over_time(slo:events_total:rate{base}{select}[{}:{base}])", promql_duration(period));
+    format!("clamp_max({count} * {} / {}, 1)", BASE.as_secs(), period.as_secs())
 }
 
 fn burn_alert(
@@ -404,6 +412,8 @@ mod tests {
         let budget = expr(&period, "slo:sli_error:ratio_period");
         assert_eq!(budget.matches("sum_over_time").count(), 2, "{budget}");
         assert!(!budget.contains("count_over_time") && !budget.contains("avg_over_time"));
+        let left = expr(&period, "slo:error_budget:remaining_ratio");
+        assert!(left.contains("[30d:5m]) * 300 / 2592000, 1)"), "of the whole period: {left}");
     }
 
     #[test]

@@ -2,11 +2,10 @@
 //! takes everything back when its reset criteria hold. And readiness, on a cluster that is well and on one that is not.
 
 use super::staging;
-use actuators::{Actuator, ApplyOutcome, Runner};
 use chassis::{Context, OnFailure, testing::eventually};
 use proto::model::{
-    Action, ActuatorSpec, AutonomyLevel, Directive, DirectiveKind, DirectiveState, Generation, Observation,
-    Preconditions, Rationale, ResourceId, ResourceKind, ResourcePattern,
+    Action, AutonomyLevel, Directive, DirectiveKind, DirectiveState, Generation, Preconditions, Rationale,
+    ResourceId,
 };
 use serde_json::Value;
 use std::{
@@ -14,7 +13,11 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use system_tests::{Plane, data_dir, run_command, turn};
+use system_tests::{Plane, Process, data_dir, run_command, turn};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 const OBJECTIVE: &str = "staging/catalog-requests";
 
@@ -25,7 +28,7 @@ metadata:
   name: catalog-requests
   annotations:
     homeostat.io/namespace: staging
-    homeostat.io/error-budget-policy: '{"steps":[{"at":0.5,"measures":["freeze-deployments","scale-up","tighten-breakers","read-only"],"expires_after_s":600}],"reset":{"stable_s":2,"approvals":1},"refuse_risk_below":0.5}'
+    homeostat.io/error-budget-policy: '{"steps":[{"at":0.5,"measures":["notify","freeze-deployments","scale-up","tighten-breakers","read-only"],"expires_after_s":600}],"reset":{"stable_s":2,"approvals":1},"refuse_risk_below":0.5}'
 spec:
   service: catalog
   indicator:
@@ -49,55 +52,51 @@ spec:
     - target: 0.9
 "#;
 
-/// The gate that a team's pipeline asks before it deploys: shut while catalog is frozen.
-struct Gate {
-    shut: Arc<Mutex<bool>>,
-    generation: Mutex<Generation>,
-}
-
 fn catalog() -> ResourceId {
     ResourceId::service("staging", "catalog").unwrap()
 }
 
-impl Actuator for Gate {
-    fn spec(&self) -> ActuatorSpec {
-        ActuatorSpec {
-            name: "deploy-gate".to_owned(),
-            instance: "one".to_owned(),
-            kinds: vec![DirectiveKind::Freeze],
-            resources: vec![ResourcePattern::new(ResourceKind::Service, "staging", "catalog").unwrap()],
-            max_in_flight: 1,
-            supports_dry_run: false,
-            supports_undo: true,
-        }
-    }
-
-    async fn observe(&self, _: &ResourceId) -> Vec<Observation> {
-        let value = f64::from(u8::from(*self.shut.lock().unwrap()));
-        vec![Observation { name: "frozen".to_owned(), value }]
-    }
-
-    async fn apply(&self, directive: &Directive, _: bool) -> ApplyOutcome {
-        let Action::Freeze { until, .. } = directive.action else {
-            return ApplyOutcome::refused("only freezes");
-        };
-        *self.shut.lock().unwrap() = until.is_some();
-        *self.generation.lock().unwrap() = directive.generation;
-        ApplyOutcome::applied(directive.action.to_string())
-    }
-
-    fn last_generation(&self, _: &ResourceId, _: DirectiveKind) -> Generation {
-        *self.generation.lock().unwrap()
-    }
+/// `homeostat actuator gate`, as a team runs it.
+fn gate(plane: &Plane) -> Process {
+    let dir = plane.data_dir.to_string_lossy().into_owned();
+    let arguments = ["actuator", "gate", "--service", "staging/catalog", "--data-dir", &dir];
+    Process::start("gate", &plane.data_dir, arguments.map(str::to_owned).into())
 }
 
-fn gate(plane: &Plane, ctx: &Context) -> Arc<Mutex<bool>> {
-    let shut = Arc::new(Mutex::new(false));
-    let actuator = Gate { shut: shut.clone(), generation: Mutex::default() };
-    let channel = plane.clients.channel(&plane.clients.endpoints.execute).unwrap();
-    let runner = Runner::new(channel, Arc::new(actuator), ctx.clone());
-    ctx.tasks.spawn("deploy-gate", OnFailure::Log, async move { Ok(runner.run().await?) });
-    shut
+/// The exit code that a pipeline gets before it deploys catalog.
+fn may_deploy(plane: &Plane) -> Option<i32> {
+    let dir = plane.data_dir.to_string_lossy().into_owned();
+    run_command(&["slo", "gate", "staging/catalog", "--output", "json", "--data-dir", &dir]).status.code()
+}
+
+/// `homeostat actuator webhook`, and what it posts to a receiver of ours.
+async fn webhook(plane: &Plane, ctx: &Context) -> (Process, Arc<Mutex<Vec<Value>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = told.clone();
+    ctx.tasks.spawn("receiver", OnFailure::Log, async move {
+        loop {
+            let (stream, _) = listener.accept().await?;
+            if let Some(body) = receive(stream).await {
+                heard.lock().unwrap().push(body);
+            }
+        }
+    });
+    let dir = plane.data_dir.to_string_lossy().into_owned();
+    let arguments = ["actuator", "webhook", "--url", &url, "--data-dir", &dir];
+    (Process::start("webhook", &plane.data_dir, arguments.map(str::to_owned).into()), told)
+}
+
+/// One post of JSON, answered with 204.
+async fn receive(mut stream: TcpStream) -> Option<Value> {
+    let (mut text, mut buffer) = (String::new(), [0; 4_096]);
+    while !text.trim_end().ends_with('}') {
+        let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+        text.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.ok()?;
+    serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()
 }
 
 fn fault(plane: &Plane, arguments: &[&str]) {
@@ -121,13 +120,42 @@ fn states(plane: &Plane) -> BTreeMap<(String, bool), Vec<String>> {
     let mut found: BTreeMap<_, Vec<String>> = BTreeMap::new();
     for directive in history(plane)["directives"].as_array().unwrap() {
         if directive["policy"] == OBJECTIVE {
-            let word = directive["action"].as_str().unwrap().split(' ').next().unwrap().to_owned();
+            let words: Vec<_> = directive["action"].as_str().unwrap().split(' ').collect();
+            // Breakers and modes are both set.
+            let word = if words[0] == "set" { words[1] } else { words[0] }.to_owned();
             let back = !directive["undo_of"].is_null();
             found.entry((word, back)).or_default().push(directive["state"].as_str().unwrap().to_owned());
         }
     }
     found
 }
+
+/// What the breakers towards inventory do, as catalog's own replicas say it.
+async fn breakers(plane: &Plane) -> Vec<String> {
+    let endpoints = plane.data_dir.join("staging/endpoints/catalog.json");
+    let Ok(text) = std::fs::read_to_string(endpoints) else { return Vec::new() };
+    let Ok(endpoints) = serde_json::from_str::<Value>(&text) else { return Vec::new() };
+    let mut found = Vec::new();
+    for endpoint in endpoints.as_array().into_iter().flatten() {
+        let told = get(endpoint["address"].as_str().unwrap_or_default(), "/breakers").await;
+        let told: Value = serde_json::from_str(&told.unwrap_or_default()).unwrap_or_default();
+        found.push(told["catalog->inventory"]["state"].as_str().unwrap_or("no answer").to_owned());
+    }
+    found
+}
+
+/// The body of an answer.
+async fn get(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    stream.write_all(request.as_bytes()).await.ok()?;
+    stream.read_to_string(&mut answer).await.ok()?;
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+}
+
+/// What the cluster's breakers do before anybody sets them: count, and reject nothing.
+const UNSET: &str = "METRICS_ONLY";
 
 /// A scale-in of catalog as an outsider might propose it.
 fn risky(ctx: &Context, parent: Generation) -> Directive {
@@ -186,7 +214,9 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
     let _cluster = staging::start(dir.path(), "steady", Duration::from_secs(150), "act", 12);
     let file = dir.path().join("slo.yaml");
     std::fs::write(&file, SLO).unwrap();
-    let shut = gate(&plane, &ctx);
+    let _gate = gate(&plane);
+    let (_webhook, told) = webhook(&plane, &ctx).await;
+    assert_eq!(may_deploy(&plane), Some(0), "nothing is frozen yet");
     plane.json(&["slo", "import", &file.to_string_lossy()]);
     eventually(Duration::from_secs(40), "a budget that is known and whole", || async {
         tracked(&plane).filter(|one| one["budget_remaining_ratio"].as_f64() > Some(0.9))
@@ -194,7 +224,10 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
     .await;
 
     fault(&plane, &["inject", "burn", "--service", "catalog", "--errors", "1"]);
-    eventually(Duration::from_secs(30), "a shut gate", || async { shut.lock().unwrap().then_some(()) }).await;
+    eventually(Duration::from_secs(30), "a shut gate", || async {
+        (may_deploy(&plane) == Some(2)).then_some(())
+    })
+    .await;
     fault(&plane, &["clear", "burn"]);
 
     // Freeze, more replicas and tighter breakers are made; nobody takes read-only.
@@ -207,7 +240,12 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
                 .any(|state| ["applied", "verifying", "verified"].contains(&state.as_str()))
                 .then_some(())
         };
-        stands("freeze").and(stands("scale")).and(states.get(&("set".to_owned(), false)).map(|_| ()))
+        stands("freeze").and(stands("scale")).and(stands("breaker")).and(stands("notify"))
+    })
+    .await;
+    eventually(Duration::from_secs(10), "breakers of catalog that reject", || async {
+        let all = breakers(&plane).await;
+        (!all.is_empty() && all.iter().all(|state| state != UNSET && state != "no answer")).then_some(())
     })
     .await;
 
@@ -224,10 +262,22 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
             let made = states.get(&(word.to_owned(), false))?;
             made.iter().any(|state| state == "undone").then_some(())
         };
-        over("freeze").and(over("scale"))
+        over("freeze").and(over("scale")).and(over("breaker"))
     })
     .await;
-    assert!(!*shut.lock().unwrap(), "the gate is open again");
+    eventually(Duration::from_secs(10), "breakers of catalog as before", || async {
+        let all = breakers(&plane).await;
+        (!all.is_empty() && all.iter().all(|state| state == UNSET)).then_some(())
+    })
+    .await;
+    assert_eq!(may_deploy(&plane), Some(0), "the gate is open again");
+    let kept = std::fs::read_to_string(plane.data_dir.join("actuators/gate-one.json")).unwrap();
+    assert!(kept.contains("\"until\": null"), "the gate's own file says so too: {kept}");
+    let resolved = |told: &[Value]| told.iter().map(|post| post["resolved"] == true).collect::<Vec<_>>();
+    eventually(Duration::from_secs(20), "people told of begin and end", || async {
+        (resolved(&told.lock().unwrap()) == [false, true]).then_some(())
+    })
+    .await;
 
     let story = history(&plane);
     let told: Vec<_> = story["timeline"].as_array().unwrap().iter().collect();
@@ -245,6 +295,7 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
         ("measure_undone", "the reset criteria hold"),
         ("reset", ""),
         ("undone", "scale to"),
+        ("undone", "set breaker to enforce"),
     ] {
         assert!(has(what, text), "{what} {text:?} is not in {story:#}");
     }

@@ -65,6 +65,7 @@ mod tests {
         let sample = Sample {
             at: 0.0,
             steps: 1.0,
+            interval: 300.0,
             value: 0.0,
             residual: None,
             seasonal: false,

@@ -11,8 +11,11 @@ use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// Samples in the fast mean: a shift shows before a person would look twice.
 const FAST: usize = 4;
-/// Samples in the slow mean: eight hours at 5 minutes. Slopes and days are slow beside it.
-const SLOW: f64 = 96.0;
+/// Seconds in the slow mean: what is slower than a day, a week say, the baseline does not know,
+const SLOW: f64 = 86_400.0;
+/// but no more samples than tell a mean well, eight hours at 5 minutes, nor so few that a shift moves it at once.
+const SLOW_SAMPLES_MAX: f64 = 96.0;
+const SLOW_SAMPLES_MIN: f64 = 24.0;
 
 /// Shifts of the residual, higher or lower than ever.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -23,6 +26,11 @@ pub(crate) struct LevelRecord {
 }
 
 impl LevelRecord {
+    /// Samples in the slow mean, at so many seconds between two.
+    pub(crate) fn slow_samples(interval: f64) -> f64 {
+        (SLOW / interval.max(1e-3)).clamp(SLOW_SAMPLES_MIN, SLOW_SAMPLES_MAX)
+    }
+
     /// Mean of the last few residuals.
     pub(crate) fn short(&self) -> f64 {
         self.last.iter().sum::<f64>() / FAST as f64
@@ -40,10 +48,11 @@ impl Detector for LevelRecord {
 
     fn observe(&mut self, sample: &Sample) -> Novelty {
         let Some(residual) = sample.residual else { return Novelty::default() };
-        self.slow.slide(residual, sample.steps, SLOW);
+        let slow = Self::slow_samples(sample.interval);
+        self.slow.slide(residual, sample.steps, slow);
         self.last.rotate_right(1);
         self.last[0] = residual;
-        if !self.slow.is_full(SLOW) {
+        if !self.slow.is_full(slow) {
             return Novelty::default();
         }
         self.excursion.observe(self.short() - self.slow.mean(), sample)

@@ -10,6 +10,8 @@ pub(crate) struct Sample {
     pub at: f64,
     /// Intervals since the sample before; 1 in a steady series.
     pub steps: f64,
+    /// Seconds between two samples of a steady series.
+    pub interval: f64,
     /// Finite.
     pub value: f64,
     /// What the baseline did not expect of it; `None` while it has seen too little.

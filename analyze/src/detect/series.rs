@@ -26,9 +26,12 @@ use crate::learn::{Dependence, Extremes};
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// Samples before anything is said.
-const WARM_UP: u32 = 50;
-/// Samples of the residual before anything is said of it: two thirds of them after its slow mean is known.
-const RESIDUAL_WARM_UP: u32 = 300;
+const WARM_UP: f64 = 50.0;
+/// Seconds of the residual before anything is said of it, two thirds of them after its slow mean is known, but within these numbers
+/// of samples.
+const RESIDUAL_WARM_UP: f64 = 3.0 * DAY;
+const RESIDUAL_WARM_UP_MIN: f64 = 100.0;
+const RESIDUAL_WARM_UP_MAX: f64 = 300.0;
 /// In a series with a course, extremes follow those of late with this half-life: a week, but never in fewer samples. Those of noise
 /// never do: then the n-th sample is a record with probability 1/n, and the budget can be kept.
 const HALF_LIFE: f64 = 7.0 * DAY;
@@ -60,8 +63,9 @@ const ALERTS_GROWTH: f64 = 0.2;
 const ALERTS_MAX: f64 = 3.0;
 /// Each of the two channels is given its part of the budget; they overlap, so that the parts are a little more than halves.
 const CHANNELS: f64 = 1.7;
-/// A shift so many times beyond its limit is told even in the silence after an alert on a single value.
-const SHIFT_BEATS: f64 = 2.0;
+/// A shift so many times beyond its limit is told even in the silence after an alert on a single value. Its own silence is over as
+/// soon as its slow mean has come along.
+const SHIFT_BEATS: f64 = 1.25;
 /// The novelty that scores one half.
 const NOVELTY_HALF: f64 = 0.1;
 /// Rarer chances than this, in the time of the budget, are not told apart: the tail is known no better.
@@ -122,8 +126,8 @@ pub struct Series {
     spread: SpreadRecord,
     season: SeasonRecord,
     level: LevelRecord,
-    values: Tail<WARM_UP>,
-    residuals: Tail<RESIDUAL_WARM_UP>,
+    values: Tail,
+    residuals: Tail,
     score: Latch,
     alert: Latch,
     shift: Latch,
@@ -203,10 +207,10 @@ impl Series {
         let (values, residuals) = self.look(&sample, limits.course);
         let silence = self.silence();
         if sample.residual.is_some() {
-            self.residuals.learn(residuals.novelty.ever, silence);
+            self.residuals.learn(residuals.novelty.ever, silence, self.residual_warm_up());
         }
-        let warm = self.values.is_warm();
-        self.values.learn(values.novelty.ever, silence);
+        let warm = self.values.is_warm(WARM_UP);
+        self.values.learn(values.novelty.ever, silence, WARM_UP);
         let Some(band) = band.filter(|_| warm) else {
             return Some(Judgement { expected, ..Judgement::default() });
         };
@@ -225,7 +229,17 @@ impl Series {
         if let Some(residual) = residual {
             self.dependence.learn(residual);
         }
-        Sample { at, steps, value, residual, seasonal, size: self.size, forget, fade }
+        Sample {
+            at,
+            steps,
+            interval: self.clock.interval(),
+            value,
+            residual,
+            seasonal,
+            size: self.size,
+            forget,
+            fade,
+        }
     }
 
     /// The strongest view of each channel.
@@ -251,7 +265,7 @@ impl Series {
         let silence = self.silence();
         let by_values = values.novelty.told(limits.course) / limits.values;
         let by_residuals =
-            if self.residuals.is_warm() { residuals.novelty.ever / limits.residuals } else { 0.0 };
+            if self.knows_residuals() { residuals.novelty.ever / limits.residuals } else { 0.0 };
         let ratio = by_values.max(by_residuals);
         // As much beyond the limit by chance as beyond the one in force.
         let chance = if by_values >= by_residuals {
@@ -262,7 +276,7 @@ impl Series {
         let is_shift = by_residuals > by_values.max(1.0);
         let heard = self.alert.pass(if ratio > 1.0 { ratio } else { 0.0 }, silence) > 0.0;
         let is_news = by_residuals > SHIFT_BEATS || (heard && is_shift);
-        let shifted = self.shift.pass(if is_news { by_residuals } else { 0.0 }, silence) > 0.0;
+        let shifted = self.shift.pass(if is_news { by_residuals } else { 0.0 }, self.shift_silence()) > 0.0;
         let deviation = heard || shifted;
         let found = self.score.pass(values.novelty.late, silence);
         let found = if deviation && is_shift { found.max(residuals.novelty.ever) } else { found };
@@ -294,7 +308,7 @@ impl Series {
     /// Samples in the time in which one false alarm is accepted.
     fn budget_samples(&self) -> f64 {
         let interval = self.clock.interval().max(1e-3);
-        (self.settings.false_alarm_budget.as_secs_f64() / interval).max(f64::from(WARM_UP))
+        (self.settings.false_alarm_budget.as_secs_f64() / interval).max(WARM_UP)
     }
 
     /// So many seconds in samples, but not fewer than `least`.
@@ -304,6 +318,20 @@ impl Series {
 
     fn silence(&self) -> u32 {
         self.in_samples(SILENCE, SILENCE_SAMPLES).min(SILENCE_SAMPLES_MAX) as u32
+    }
+
+    /// After a shift the same one is not told again while its slow mean still comes along.
+    fn shift_silence(&self) -> u32 {
+        let slow = LevelRecord::slow_samples(self.clock.interval());
+        self.in_samples(SILENCE, slow).min(f64::from(self.silence())) as u32
+    }
+
+    fn residual_warm_up(&self) -> f64 {
+        self.in_samples(RESIDUAL_WARM_UP, RESIDUAL_WARM_UP_MIN).min(RESIDUAL_WARM_UP_MAX)
+    }
+
+    fn knows_residuals(&self) -> bool {
+        self.residuals.is_warm(self.residual_warm_up())
     }
 
     /// How far the series is taken to have a course, in [0, 1], rather than to be noise.
@@ -339,8 +367,8 @@ impl Series {
         let late = room(self.value.extremes().late()?, limits.values);
         let between = |ever: f64, late: f64| ever + limits.course * (late - ever);
         let value = (between(ever.0, late.0), between(ever.1, late.1));
-        let residual = widened(self.season.extremes(), limits.residuals).filter(|_| self.residuals.is_warm());
-        let level = self.level.usual().filter(|_| self.residuals.is_warm());
+        let residual = widened(self.season.extremes(), limits.residuals).filter(|_| self.knows_residuals());
+        let level = self.level.usual().filter(|_| self.knows_residuals());
         Some(Band { value, residual, level })
     }
 }

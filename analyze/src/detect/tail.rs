@@ -9,17 +9,18 @@ const LEARNED_MIN: f64 = 0.002;
 
 /// Records of a channel, each event counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Tail<const WARM_UP: u32> {
+pub(crate) struct Tail {
     records: Records,
     events: Latch,
     samples: f64,
 }
 
-impl<const WARM_UP: u32> Tail<WARM_UP> {
-    /// Takes in what was found; within the `silence` after an event, more of it is the same event. The first samples are all records, and teach nothing about later ones.
-    pub(crate) fn learn(&mut self, novelty: f64, silence: u32) {
+impl Tail {
+    /// Takes in what was found; within the `silence` after an event, more of it is the same event. The samples of the warm-up are
+    /// all records, and teach nothing about later ones.
+    pub(crate) fn learn(&mut self, novelty: f64, silence: u32, warm_up: f64) {
         self.samples += 1.0;
-        if !self.is_warm() {
+        if !self.is_warm(warm_up) {
             return;
         }
         let event = self.events.pass(novelty, silence);
@@ -36,13 +37,13 @@ impl<const WARM_UP: u32> Tail<WARM_UP> {
         self.records.expected(novelty, self.samples, budget)
     }
 
-    /// Whether enough was seen for records to mean something.
-    pub(crate) fn is_warm(&self) -> bool {
-        self.samples > f64::from(WARM_UP)
+    /// Whether more than `warm_up` samples were seen, so that records mean something.
+    pub(crate) fn is_warm(&self, warm_up: f64) -> bool {
+        self.samples > warm_up
     }
 }
 
-impl<const WARM_UP: u32> Stored for Tail<WARM_UP> {
+impl Stored for Tail {
     fn save(&self, writer: &mut Writer) {
         writer.put(&self.records).put(&self.events).put(&self.samples);
     }

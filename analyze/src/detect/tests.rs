@@ -42,6 +42,8 @@ fn the_budget_is_one_of_time_not_of_samples() {
             let ratio = false_alarms(family, interval, series);
             assert!((0.25..=1.8).contains(&ratio), "{family:?} at {interval} s: {ratio}");
         }
+        let ratio = false_alarms(Family::Bursty, interval, series);
+        assert!(ratio <= 1.8, "bursts at {interval} s: {ratio}");
     }
 }
 
@@ -64,6 +66,15 @@ fn a_shift_of_five_sigma_is_found_at_once_and_is_no_news_a_day_later_but_no_norm
     for family in [Family::Gaussian, Family::Seasonal, Family::Trending] {
         let found = shifts(family, 300.0, 5.0, 20);
         assert!(found.found >= 19 && found.held >= 19, "{family:?}: {found:?}");
+    }
+}
+
+/// At an hour a week is 168 samples: what is known by then must do.
+#[test]
+fn a_shift_is_found_at_once_also_where_samples_are_few() {
+    for (family, least) in [(Family::Gaussian, 54), (Family::Trending, 54), (Family::Seasonal, 51)] {
+        let found = shifts(family, 3_600.0, 5.0, 56);
+        assert!(found.found >= least && found.held >= least, "{family:?}: {found:?}");
     }
 }
 

@@ -12,6 +12,8 @@ use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// The lags that are held against each other, in samples.
 const LAGS: [usize; 3] = [1, 2, 4];
+/// Where the longest of them is out of reach, dependence must last until this lag: single bursts look alike at the shortest ones only.
+const LASTING: usize = 8;
 /// Samples over which the means are taken.
 const MEMORY_SAMPLES: f64 = 4_000.0;
 /// A difference counts as at most this many mean ones: bursts say nothing about the noise between them.
@@ -48,7 +50,10 @@ const WANDERS_SLOPE: f64 = 0.02;
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Dependence {
     last: [f64; 4],
+    /// Those before the last, as sizes only: their range is that of a shorter format.
+    earlier: [f32; LASTING - 4],
     differences: [f64; 3],
+    lasting: f64,
     uncut: f64,
     square: f64,
     covariances: [f64; ORDER + 1],
@@ -60,7 +65,8 @@ pub struct Dependence {
 
 impl Dependence {
     /// 0 when the stream may well be noise whose records come by chance, 1 when it surely has a course. Lags beyond `reach` samples
-    /// are left out (the shortest two never are): there the stream may hold what was wrong with whatever it is the residual of.
+    /// are left out (the shortest two never are): there the stream may hold what was wrong with whatever it is the residual of. Then
+    /// dependence counts that lasts.
     #[must_use]
     pub fn measure(&self, reach: f64) -> f64 {
         if self.samples < SAMPLES_MIN { 0.0 } else { self.off_white(reach) * self.off_normal() }
@@ -75,8 +81,12 @@ impl Dependence {
         let off = |other: f64| (other / one).max(1e-6).ln().abs();
         let variation = (self.square / (one * one) - 1.0).max(0.0).sqrt();
         let limit = TOLERANCE + variation / self.samples.sqrt();
-        let far = if reach >= 4.0 { off(four) } else { 0.0 };
-        ((off(two).max(far) - limit) / SLOPE).clamp(0.0, 1.0)
+        let found = if reach >= 4.0 {
+            off(two).max(off(four))
+        } else {
+            off(two).min((self.lasting / two.max(f64::MIN_POSITIVE)).max(1e-6).ln().abs())
+        };
+        ((found - limit) / SLOPE).clamp(0.0, 1.0)
     }
 
     fn off_normal(&self) -> f64 {
@@ -97,6 +107,8 @@ impl Dependence {
             self.learn_differences(x, share);
             self.learn_left(x, share);
         }
+        self.earlier.rotate_right(1);
+        self.earlier[0] = self.last[3].clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
         self.last.rotate_right(1);
         self.last[0] = x;
         self.samples = (self.samples + 1.0).min(MEMORY_SAMPLES);
@@ -110,6 +122,11 @@ impl Dependence {
     fn learn_differences(&mut self, x: f64, share: f64) {
         let most = self.cut(CLIP * self.differences[0].max(CLIP_LEAST * self.uncut));
         self.uncut += share * ((x - self.last[0]).abs() - self.uncut);
+        if self.samples >= LASTING as f64 {
+            let share = 1.0 / (self.samples - (LASTING - 1) as f64).min(MEMORY_SAMPLES);
+            let difference = (x - f64::from(self.earlier[LASTING - 5])).abs().min(most);
+            self.lasting += share * (difference - self.lasting);
+        }
         for (mean, lag) in self.differences.iter_mut().zip(LAGS) {
             let difference = (x - self.last[lag - 1]).abs().min(most);
             *mean += share * (difference - *mean);
@@ -158,9 +175,22 @@ fn forecast(covariances: &[f64; ORDER + 1]) -> [f64; ORDER] {
 
 impl Stored for Dependence {
     fn save(&self, writer: &mut Writer) {
-        let Self { last, differences, uncut, square, covariances, size, left, left_square, samples } = self;
+        let Self {
+            last,
+            earlier,
+            differences,
+            lasting,
+            uncut,
+            square,
+            covariances,
+            size,
+            left,
+            left_square,
+            samples,
+        } = self;
         last.iter().chain(differences).chain(covariances).for_each(|number| _ = writer.put(number));
-        writer.put(uncut).put(square).put(size).put(left).put(left_square).put(samples);
+        earlier.iter().for_each(|number| _ = writer.put(number));
+        writer.put(lasting).put(uncut).put(square).put(size).put(left).put(left_square).put(samples);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -168,6 +198,10 @@ impl Stored for Dependence {
         for number in own.last.iter_mut().chain(&mut own.differences).chain(&mut own.covariances) {
             *number = reader.get()?;
         }
+        for number in &mut own.earlier {
+            *number = reader.get()?;
+        }
+        own.lasting = reader.get()?;
         own.uncut = reader.get()?;
         own.square = reader.get()?;
         own.size = reader.get()?;
@@ -223,6 +257,23 @@ mod tests {
         assert_eq!(measure(coloured(0.8, 3, 1)), 1.0);
         assert_eq!(measure(coloured(1.0, 1, 1).map(|x| x + 100.0)), 1.0);
         assert_eq!(measure((0..).map(|i| f64::from(i % 2))), 1.0);
+    }
+
+    #[test]
+    fn bursts_of_a_sample_or_two_are_no_course_where_only_short_lags_can_be_held_against_each_other() {
+        let bursty = |reach: f64, seed: u64| {
+            let mut dependence = Dependence::default();
+            let values = Generator::new(Family::Bursty, 900.0, seed).map(|(_, value)| value);
+            values.take(5_000).for_each(|x| dependence.learn(x));
+            dependence.measure(reach)
+        };
+        let mean = |reach: f64| (0..20).map(|seed| bursty(reach, seed)).sum::<f64>() / 20.0;
+        assert!(mean(1.0) < 0.05, "{}", mean(1.0));
+        assert!(mean(4.0) > 0.15, "{}", mean(4.0));
+        // What wanders is one, however little of it can be reached.
+        let mut dependence = Dependence::default();
+        coloured(1.0, 1, 1).take(2_000).for_each(|x| dependence.learn(x));
+        assert_eq!(dependence.measure(1.0), 1.0);
     }
 
     #[test]

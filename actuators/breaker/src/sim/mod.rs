@@ -4,12 +4,14 @@
 mod queueing;
 mod rules;
 mod scenarios;
+mod shadow;
 mod traffic;
 mod trips;
 
 pub use queueing::{CausalityRun, FleetRun, OverloadRun, causality, fleet, overload};
 pub use rules::{Rule, Token, by_name, names};
 pub use scenarios::{PhaseCount, Scenario, ScenarioRun, run, scenarios};
+pub use shadow::{ShadowRun, shadow};
 pub use traffic::{Errors, Fate};
 pub use trips::{
     Drill, FalseOpenings, Until, drill, false_openings, openings, poisoning, poisson, seasonal_detection,

@@ -330,7 +330,6 @@ fn what_others_see_stands_in_for_own_failures_but_never_for_all_of_them() {
         fail(&breaker, at(500))
     };
     let (alone, helped) = (needs(0.0), needs(1e9));
-    let (alone, helped) = (needs(0.0), needs(1e9));
     assert!(helped < alone && helped >= 2, "{helped} with others, {alone} alone");
     assert_eq!(needs(f64::NAN), alone);
     let breaker = breaker(policy());

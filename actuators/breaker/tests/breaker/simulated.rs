@@ -2,7 +2,7 @@
 
 use breaker::sim::{
     Drill, Errors, Until, causality, drill, false_openings, fleet, overload, poisoning, run, scenarios,
-    seasonal_detection,
+    seasonal_detection, shadow,
 };
 
 /// A debug build plays less.
@@ -117,6 +117,19 @@ fn a_fleet_of_any_size_probes_with_few_and_comes_back_soon() {
             let least = if instances < 30 { 0.97 } else { 0.99 };
             assert!(run.admitted >= least, "{instances}: {run:?}");
             assert!(instances < 300 || run.admitted_after <= 10.0, "{instances}: {run:?}");
+        }
+    }
+}
+
+#[test]
+fn counting_only_predicts_what_enforcing_does_to_outages() {
+    for (rate, seeds) in [(1.0, 5), (10.0, 3), (100.0, if LONG { 3 } else { 1 })] {
+        for seed in 0..seeds {
+            let run = shadow(rate, 0.01, seed);
+            let off = |deed: u64, word: u64| (word as f64 - deed as f64).abs() / deed as f64;
+            assert!(run.enforced.0 > 100, "there is something to predict: {run:?}");
+            assert!(off(run.enforced.0, run.predicted.0) <= 0.05, "{run:?}");
+            assert!(off(run.enforced.1, run.predicted.1) <= 0.05, "{run:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ mod budget;
 )]
 mod chaos;
 mod demo;
+mod earned;
 mod five;
 mod kills;
 mod looping;

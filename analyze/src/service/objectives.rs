@@ -124,7 +124,16 @@ impl Book {
         let live = match (earlier, self.saved.remove(&id)) {
             (Some(live), _) => live.followed(spec),
             (None, Some(saved)) => {
-                let restored = Live::load(spec.clone(), about.clone(), &mut Reader::new(&saved));
+                let mut reader = Reader::new(&saved);
+                let counters = reader.text().map(str::to_owned);
+                let restored = counters.and_then(|counters| {
+                    let live = Live::load(spec.clone(), about.clone(), &mut reader)?;
+                    // Counters go on only from the moment up to which their events were saved.
+                    if let Some(queried) = self.asked.get_mut(&id).filter(|_| live.seen_at().is_some()) {
+                        queried.restore(&counters);
+                    }
+                    Ok(live)
+                });
                 restored.unwrap_or_else(|Damaged { at }| {
                     tracing::warn!(objective = id, at, "what was saved of an objective is damaged");
                     self.unread.push(id.clone());
@@ -246,6 +255,7 @@ impl Book {
         let wanted: Vec<&String> = if all { self.lives.keys().collect() } else { changed.iter().collect() };
         let save = |id: &String| {
             let mut writer = Writer::default();
+            writer.text(&self.asked.get(id).map_or_else(String::new, Queried::saved));
             self.lives.get(id)?.save(&mut writer);
             Some((id.clone(), writer.into_bytes()))
         };

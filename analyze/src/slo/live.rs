@@ -122,6 +122,12 @@ impl Live {
         &self.spec
     }
 
+    /// When it last saw anything.
+    #[must_use]
+    pub fn seen_at(&self) -> Option<Timestamp> {
+        self.last_at
+    }
+
     /// The resource whose assessments tell its indicator.
     #[must_use]
     pub fn about(&self) -> &ResourceId {

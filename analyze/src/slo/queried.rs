@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use proto::model::{QueryReading, SignalGlance};
+use serde::{Deserialize, Serialize};
 
 use super::objective::{Indicator, Promql, Query};
 
@@ -13,6 +14,8 @@ use super::objective::{Indicator, Promql, Query};
 pub const SERIES_MAX: usize = 10_000;
 /// The growth of a counter over a longer silence is left out: nobody could say when it happened.
 const GAP_MAX: Duration = Duration::from_secs(3_600);
+/// Series that are saved for a restart: with labels of 200 bytes half a megabyte an objective.
+const SAVED_MAX: usize = 2_500;
 /// The label of the process that a series comes from.
 const INSTANCE: &str = "instance";
 
@@ -73,6 +76,13 @@ struct Before {
     instances: BTreeSet<String>,
 }
 
+/// Counters as they are saved: the queries by their names, each with its series.
+#[derive(Debug, Serialize, Deserialize)]
+struct Saved {
+    at_unix_ms: i64,
+    values: Vec<(String, Vec<(BTreeMap<String, String>, f64)>)>,
+}
+
 /// The queries of an indicator; none: it is made of signals alone.
 #[must_use]
 pub fn queries(indicator: &Indicator) -> BTreeSet<Promql> {
@@ -111,6 +121,34 @@ impl Queried {
     #[must_use]
     pub fn group(&self) -> &[(String, String)] {
         &self.group
+    }
+
+    /// The counters as they were last read, for a life after this one; empty: there is nothing to save, or too much.
+    #[must_use]
+    pub fn saved(&self) -> String {
+        let Some(before) = &self.before else { return String::new() };
+        if before.values.values().map(BTreeMap::len).sum::<usize>() > SAVED_MAX {
+            return String::new();
+        }
+        let series = |known: &BTreeMap<BTreeMap<String, String>, f64>| {
+            known.iter().map(|(labels, value)| (labels.clone(), *value)).collect()
+        };
+        let values = before.values.iter().map(|(query, known)| (query.signal().to_owned(), series(known)));
+        let saved = Saved { at_unix_ms: before.at.as_millisecond(), values: values.collect() };
+        serde_json::to_string(&saved).unwrap_or_default()
+    }
+
+    /// Goes on from counters that an earlier life saved; what cannot be read or is of other queries is left out.
+    pub fn restore(&mut self, saved: &str) {
+        let Ok(saved) = serde_json::from_str::<Saved>(saved) else { return };
+        let Ok(at) = Timestamp::from_millisecond(saved.at_unix_ms) else { return };
+        let (mut values, mut instances) = (BTreeMap::new(), BTreeSet::new());
+        for (name, series) in saved.values {
+            let Some(query) = self.queries.keys().find(|query| query.signal() == name) else { return };
+            instances.extend(series.iter().filter_map(|(labels, _)| labels.get(INSTANCE).cloned()));
+            values.insert(query.clone(), series.into_iter().collect());
+        }
+        self.before = Some(Before { at, values, instances });
     }
 
     /// Takes in the answers of one moment.

@@ -241,3 +241,24 @@ fn queries_are_grouped_by_any_label_of_their_series() {
     book.replace(vec![asked(", homeostat.io/group-by: tenant")], Vec::new());
     assert_eq!(book.page("", 10, at(1)).len(), 2, "an import of something else changes nothing");
 }
+
+#[test]
+fn counters_go_on_over_a_restart_and_lose_no_event() {
+    let none = |_: &ResourceId| None;
+    let second = Duration::from_secs(1);
+    let mut before = settled();
+    before.replace(vec![asked("")], Vec::new());
+    before.answered(at(0), second, &answers(0.0, 0.0), &none);
+    before.answered(at(10), second, &answers(50.0, 4.0), &none);
+    let saved = before.take_saved(true).into_iter().collect();
+    let mut after = settled();
+    after.remember(saved);
+    after.replace(vec![asked("")], Vec::new());
+    // Two tenants with 40 more requests each, 3 of them bad, while nobody looked.
+    after.answered(at(30), second, &answers(90.0, 7.0), &none);
+    let found = after.page("", 10, at(30)).remove(0);
+    assert!((found.state.total_events - 180.0).abs() < 1e-6, "{:?}", found.state);
+    let consumed = 1.0 - found.state.budget_remaining_ratio.unwrap();
+    // 7 bad of 180 in half a minute: of the 36 that a minute of it may have.
+    assert!((consumed - 7.0 / 36.0).abs() < 1e-6, "{consumed}");
+}

@@ -38,6 +38,12 @@ const JUDGE_SAMPLES_MIN: u64 = 20;
 /// How often the range of the residuals is looked after: often while they are few, then every 256 samples.
 const RECENTRE_EARLY: u64 = 16;
 const RECENTRE_LATE: u64 = 256;
+/// A warm-up is calm when samples change from one side of the level to the other at least this often: of white noise every second
+/// does, where neighbours correlate by 0.8 every fifth, in a rise, a fall or after a step next to none.
+const CALM: f64 = 0.2;
+/// A warm-up that was not calm begins again, so that limits do not speak of a crowd for weeks; but a signal that always wanders
+/// must have limits some time.
+const RESTARTS_MAX: u8 = 4;
 /// The name of limits that signals of the same name and kind lend.
 const METHOD_PRIOR: &str = "prior";
 
@@ -57,6 +63,12 @@ pub struct ResidualDetector {
     last_at: Option<Timestamp>,
     season: Option<f64>,
     prior: Option<Prior>,
+    /// Samples before the warm-up that counts, and how often it began again.
+    before: u64,
+    restarts: u8,
+    /// Samples of it that changed sides, and the side of the last.
+    turns: u16,
+    above: bool,
     step: Option<Step>,
 }
 
@@ -139,10 +151,13 @@ impl ResidualDetector {
         let middle = expected.unwrap_or(0.0);
         let Some(threshold) = self.versions.in_force().filter(usable) else {
             let (below, above) = self.prior_in_use().map(|prior| prior.limits(kind, middle)).unzip();
-            let (lower, upper) = (below.map(|below| middle + below), above.map(|above| middle + above));
+            let lower = below.map(|below| possible(kind, middle + below));
+            let upper = above.map(|above| middle + above);
             return Evidence { expected, lower, upper, ..Evidence::default() };
         };
         let (lower, upper) = threshold.band(middle, minimum_effect(kind, middle));
+        // What a person gave stands as given.
+        let lower = if threshold.pinned_lower.is_some() { lower } else { possible(kind, lower) };
         Evidence { expected, lower: Some(lower), upper: Some(upper), ..Evidence::default() }
     }
 
@@ -155,11 +170,15 @@ impl ResidualDetector {
         }
         if step.is_none()
             && self.run == 0
-            && self.samples >= settings.warm_up_samples
+            && self.warmed() >= settings.warm_up_samples
             && self.versions.is_due(at)
         {
-            let limits = self.limits(probability);
-            step = self.versions.consider(at, &limits, settings);
+            if self.state() == ThresholdState::Learning && !self.is_calm() && self.restarts < RESTARTS_MAX {
+                self.begin_again();
+            } else {
+                let limits = self.limits(probability);
+                step = self.versions.consider(at, &limits, settings);
+            }
         }
         match step? {
             Step::Discarded => Some(Learned::Discarded),
@@ -225,6 +244,31 @@ impl ResidualDetector {
         self.samples
     }
 
+    /// Samples of the warm-up that counts.
+    #[must_use]
+    pub fn warmed(&self) -> u64 {
+        self.samples - self.before
+    }
+
+    fn is_calm(&self) -> bool {
+        f64::from(self.turns) >= CALM * self.warmed() as f64
+    }
+
+    /// Whether a sample changes sides; a fifth of what is worth a word is on both.
+    fn turn(&mut self, residual: f64, effect: f64) {
+        if residual.abs() <= effect / 5.0 || (residual > 0.0) != self.above {
+            self.turns = self.turns.saturating_add(1);
+            self.above = residual > 0.0;
+        }
+    }
+
+    /// Forgets a warm-up in which the signal was not calm.
+    fn begin_again(&mut self) {
+        self.residuals = Residuals::default();
+        self.level = Level::default();
+        (self.before, self.restarts, self.turns) = (self.samples, self.restarts.saturating_add(1), 0);
+    }
+
     /// Share of judged samples inside the band; 0 while none was judged.
     #[must_use]
     pub fn coverage(&self) -> f64 {
@@ -276,6 +320,7 @@ impl ResidualDetector {
             if evidence.deviating {
                 self.prior = self.prior.and_then(Prior::missed);
             }
+            self.turn(residual, effect);
             self.residuals.add(residual, 1.0);
             self.level.update(value, 1.0, effect);
         }
@@ -310,6 +355,11 @@ impl ResidualDetector {
     }
 }
 
+/// A lower limit that a value can cross: what counts or measures events is never below zero.
+fn possible(kind: SignalKind, lower: f64) -> f64 {
+    if kind == SignalKind::Gauge { lower } else { lower.max(0.0) }
+}
+
 impl Stored for ResidualDetector {
     fn save(&self, writer: &mut Writer) {
         // `step` lives between two calls for one sample only.
@@ -327,18 +377,25 @@ impl Stored for ResidualDetector {
             last_at,
             season,
             prior,
+            before,
+            restarts,
+            turns,
+            above,
             step: _,
         } = self;
         writer.put(level).put(residuals).put(versions).put(samples).put(coverage).put(judged);
         writer.put(deviating_share).put(run).put(recent).put(first_at).put(last_at).put(season).put(prior);
+        writer.put(before).put(restarts).put(turns).put(above);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let (level, residuals, versions) = (reader.get()?, reader.get()?, reader.get()?);
+        let samples: u64 = reader.get()?;
         Ok(Self {
-            level: reader.get()?,
-            residuals: reader.get()?,
-            versions: reader.get()?,
-            samples: reader.get()?,
+            level,
+            residuals,
+            versions,
+            samples,
             coverage: reader.get()?,
             judged: reader.get()?,
             deviating_share: reader.get()?,
@@ -348,6 +405,10 @@ impl Stored for ResidualDetector {
             last_at: reader.get()?,
             season: reader.get()?,
             prior: reader.get()?,
+            before: reader.get::<u64>()?.min(samples),
+            restarts: reader.get()?,
+            turns: reader.get()?,
+            above: reader.get()?,
             step: None,
         })
     }

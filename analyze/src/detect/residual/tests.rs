@@ -114,6 +114,56 @@ fn the_default_budget_gives_next_to_no_alarm_in_a_day() {
     );
 }
 
+/// A flash crowd that begins with the signal and lasts for some seconds: from 100 to 1,000 requests per second and back.
+fn after_a_crowd(seconds: u32, calm: u32) -> Series {
+    let mut series = Series::new(Settings::default());
+    series.kind = SignalKind::Rate;
+    for second in 0..seconds + calm {
+        let crowd = 900.0 * (f64::from(second) / f64::from(seconds) * std::f64::consts::PI).sin();
+        let value = if second < seconds { 100.0 + crowd } else { 100.0 };
+        let value = value + 5.0 * series.gauss();
+        series.see(value);
+    }
+    series
+}
+
+#[test]
+fn limits_learned_after_a_crowd_are_those_of_calm() {
+    for crowd in [40, 58, 90, 130] {
+        let mut series = after_a_crowd(crowd, 200);
+        assert_eq!(series.detector.state(), ThresholdState::Active, "{crowd}");
+        let evidence = series.see(100.0);
+        assert!(evidence.upper.unwrap() < 200.0, "{crowd}: {evidence:?}");
+    }
+}
+
+#[test]
+fn a_signal_that_never_calms_down_has_limits_all_the_same() {
+    let mut series = Series::new(Settings::default());
+    let samples = 60 * (u32::from(RESTARTS_MAX) + 1);
+    for sample in 0..samples {
+        assert_eq!(series.versions, 0, "{sample}");
+        let value = 100.0 + f64::from(sample) + series.gauss();
+        series.see(value);
+    }
+    assert_eq!(series.versions, 1);
+}
+
+#[test]
+fn what_counts_events_has_no_limit_below_zero_unless_a_person_says_so() {
+    let draw = |kind| {
+        let mut series = Series::new(Settings::default());
+        series.kind = kind;
+        for _ in 0..500 {
+            let value = (5.0 + 4.0 * series.gauss()).abs();
+            series.see(value);
+        }
+        series.see(5.0).lower.unwrap()
+    };
+    assert!(draw(SignalKind::Gauge) < 0.0, "a temperature may be");
+    assert_eq!((draw(SignalKind::Rate), draw(SignalKind::Ratio)), (0.0, 0.0));
+}
+
 #[test]
 fn nothing_deviates_before_the_warm_up_is_over() {
     let mut series = Series::warm(59);

@@ -1,7 +1,9 @@
-//! Saves what was learned: changed blocks at each interval, and all that is left at the stop.
+//! Saves what was learned: the shards in turn, each once in an interval, and at the stop as much as time allows, those first that
+//! were saved the longest ago. So never more than an interval is lost, and nothing where saving takes less than the stop may.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chassis::{Context, OnFailure};
@@ -14,6 +16,10 @@ use super::core::Core;
 
 /// How long saving may take at the stop; the process has 10 s in all.
 const LAST_SAVE: Duration = Duration::from_secs(4);
+/// Turns of an interval, four shards each: saving a million signals at once would take a minute of a core and of Knowledge.
+const TURNS: u32 = 16;
+/// A turn is no shorter than this.
+const TURN_MIN: Duration = Duration::from_secs(1);
 /// Bytes of one request, if it has more than one block: half of what a message may have.
 const REQUEST_BYTES: usize = 8 * 1024 * 1024;
 /// Blocks of one request: Knowledge takes no more.
@@ -28,41 +34,73 @@ pub(super) fn spawn(
 ) {
     let stopper = ctx.stopper.clone();
     ctx.tasks.spawn("analyze-saver", OnFailure::StopProcess, async move {
+        let turns = (every.div_duration_f64(TURN_MIN) as u32).clamp(1, TURNS);
+        let mut turn = 0;
         loop {
             tokio::select! {
                 () = stopper.stopped() => break,
-                () = tokio::time::sleep(every) => {}
+                () = tokio::time::sleep(every / turns) => {}
             }
             // Before the saved blocks are read, saving would overwrite them with less.
-            if *restored.borrow()
-                && let Err(error) = save(&core, &knowledge).await
-            {
-                tracing::warn!("what was learned is not saved now, but later: {}", chassis::chain(&error));
-            }
-        }
-        if *restored.borrow() {
-            match tokio::time::timeout(LAST_SAVE, save(&core, &knowledge)).await {
-                Ok(Ok(())) => tracing::info!("saved what was learned"),
-                Ok(Err(error)) => {
+            if *restored.borrow() {
+                let shards = core.numbers().filter(|shard| shard.number() % turns == turn);
+                if let Err(error) = save(&core, &knowledge, shards, &Tally::default()).await {
                     tracing::warn!(
-                        "what was learned since the last save is lost: {}",
+                        "what was learned is not saved now, but later: {}",
                         chassis::chain(&error)
                     );
                 }
-                Err(_) => {
-                    tracing::warn!("what was learned since the last save is lost: Knowledge did not answer")
-                }
+                turn = (turn + 1) % turns;
             }
+        }
+        if *restored.borrow() {
+            save_last(&core, &knowledge, every, (turn, turns)).await;
         }
         Ok(())
     });
 }
 
-async fn save(core: &Core, knowledge: &Knowledge) -> Result<(), Error> {
-    let mut left: VecDeque<_> = core
-        .numbers()
+/// Saves what it can, beginning with the shards whose turn would be next.
+async fn save_last(core: &Core, knowledge: &Knowledge, every: Duration, (turn, turns): (u32, u32)) {
+    let mut shards: Vec<Shard> = core.numbers().collect();
+    shards.sort_by_key(|shard| (shard.number() % turns + turns - turn) % turns);
+    let tally = Tally::default();
+    let ended = tokio::time::timeout(LAST_SAVE, save(core, knowledge, shards.into_iter(), &tally)).await;
+    let (saved, blocks) = (tally.saved.load(Ordering::Relaxed), tally.blocks.load(Ordering::Relaxed));
+    match ended {
+        Ok(Ok(())) => tracing::info!(blocks, "saved what was learned"),
+        Ok(Err(error)) => tracing::warn!(
+            saved,
+            blocks,
+            "of some blocks, what was learned since they were saved last is lost: {}",
+            chassis::chain(&error)
+        ),
+        Err(_) => tracing::warn!(
+            saved,
+            blocks,
+            interval_s = every.as_secs(),
+            "there was no time to save all blocks: of the others, up to an interval of learning is lost"
+        ),
+    }
+}
+
+/// How far saving has come.
+#[derive(Debug, Default)]
+struct Tally {
+    blocks: AtomicUsize,
+    saved: AtomicUsize,
+}
+
+async fn save(
+    core: &Core,
+    knowledge: &Knowledge,
+    shards: impl Iterator<Item = Shard>,
+    tally: &Tally,
+) -> Result<(), Error> {
+    let mut left: VecDeque<_> = shards
         .flat_map(|number| core.take_changed(number).into_iter().map(move |block| (number, block)))
         .collect();
+    tally.blocks.store(left.len(), Ordering::Relaxed);
     let mut request = Request::default();
     while let Some((number, block)) = left.pop_front() {
         match core.block(number, block) {
@@ -70,7 +108,7 @@ async fn save(core: &Core, knowledge: &Knowledge) -> Result<(), Error> {
             Ok(snapshot) => {
                 let full = std::mem::take(&mut request);
                 request.push((number, block), snapshot);
-                if let Err(error) = full.send(core, knowledge).await {
+                if let Err(error) = full.send(core, knowledge, tally).await {
                     request
                         .blocks
                         .into_iter()
@@ -88,7 +126,7 @@ async fn save(core: &Core, knowledge: &Knowledge) -> Result<(), Error> {
         // A block takes tens of milliseconds: batches go before the next.
         tokio::task::yield_now().await;
     }
-    request.send(core, knowledge).await
+    request.send(core, knowledge, tally).await
 }
 
 /// Blocks that are sent together.
@@ -111,12 +149,13 @@ impl Request {
         self.snapshots.push(snapshot);
     }
 
-    async fn send(self, core: &Core, knowledge: &Knowledge) -> Result<(), Error> {
+    async fn send(self, core: &Core, knowledge: &Knowledge, tally: &Tally) -> Result<(), Error> {
         let Self { blocks, snapshots, bytes: _ } = self;
         if blocks.is_empty() {
             return Ok(());
         }
         let sent = knowledge.save_snapshots(snapshots).await;
+        tally.saved.fetch_add(if sent.is_ok() { blocks.len() } else { 0 }, Ordering::Relaxed);
         for (number, block) in blocks {
             core.metrics.snapshot(if sent.is_ok() { "saved" } else { "failed" });
             if sent.is_err() {

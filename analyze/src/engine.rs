@@ -3,13 +3,16 @@
 
 mod ahead;
 mod declare;
+mod name;
 mod resource;
 mod review;
 mod seasons;
 mod signal;
 mod slots;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use chassis::IdGenerator;
@@ -138,9 +141,9 @@ pub struct Shard {
     number: ShardNumber,
     settings: Settings,
     signals: Slots<Signal>,
-    by_text: BTreeMap<Box<str>, SlotRef>,
     resources: Slots<Resource>,
-    by_id: BTreeMap<ResourceId, u32>,
+    /// Places of the resources by what the texts of their signals begin with.
+    by_prefix: BTreeMap<Box<str>, u32>,
     changed: BTreeSet<usize>,
     eviction_at: Option<Timestamp>,
     /// Versions of signals that were not heard of yet.
@@ -157,9 +160,8 @@ impl Shard {
             number,
             settings,
             signals: Slots::default(),
-            by_text: BTreeMap::new(),
             resources: Slots::default(),
-            by_id: BTreeMap::new(),
+            by_prefix: BTreeMap::new(),
             changed: BTreeSet::new(),
             eviction_at: None,
             early: BTreeMap::new(),
@@ -201,7 +203,7 @@ impl Shard {
     /// Tells of declared resources from which nothing has arrived for more than two intervals that they are unknown.
     pub fn expire(&mut self, now: Timestamp, ids: &mut IdGenerator) -> Judged {
         let mut judged = Judged::default();
-        for place in self.by_id.values().copied().collect::<Vec<_>>() {
+        for place in self.by_prefix.values().copied().collect::<Vec<_>>() {
             let Some(resource) = self.resources.get_mut(place).filter(|resource| resource.declared) else {
                 continue;
             };
@@ -223,21 +225,12 @@ impl Shard {
     /// Signals whose text begins with `prefix` and comes after `after`, in order, at most `limit`.
     #[must_use]
     pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<LearnedSignal> {
-        use std::ops::Bound;
-        let start = if after >= prefix { Bound::Excluded(after) } else { Bound::Included(prefix) };
-        self.by_text
-            .range::<str, _>((start, Bound::Unbounded))
-            .take_while(|(text, _)| text.starts_with(prefix))
-            .filter_map(|(_, place)| self.signals.get(place.index))
-            .take(limit)
-            .map(|signal| signal.learned(&self.settings))
-            .collect()
+        self.between(prefix, after).take(limit).map(|signal| signal.learned(&self.settings)).collect()
     }
 
     /// Lets a signal that has no limits of its own yet begin with those of its likes.
     pub fn lend(&mut self, signal: &SignalId, prior: Prior) {
-        let place = self.by_text.get(signal.to_string().as_str()).copied();
-        if let Some(signal) = place.and_then(|place| self.signals.follow(place)) {
+        if let Some(signal) = self.find(signal).and_then(|place| self.signals.get_mut(place)) {
             signal.engine.thresholds.begin_with(Some(prior));
         }
     }
@@ -279,56 +272,93 @@ impl Shard {
         now: Timestamp,
         strangers: &mut Vec<(SignalId, SignalKind)>,
     ) -> Option<SlotRef> {
-        let text = descriptor.signal.to_string().into_boxed_str();
         let resource = self.resource(&descriptor.signal.resource, now);
         if descriptor.declared
             && let Some(resource) = self.resources.get_mut(resource)
         {
             resource.declared = true;
         }
-        if let Some(place) = self.by_text.get(&text).copied() {
-            let signal = self.signals.follow(place)?;
+        if let Some(place) = self.find_of(resource, descriptor.signal.name()) {
+            let signal = self.signals.get_mut(place)?;
             let (kind, unit) = (descriptor.kind, descriptor.unit.as_str());
             (signal.kind, signal.declared) = (kind, descriptor.declared);
             if &*signal.unit != unit {
                 signal.unit = unit.into();
             }
-            return Some(place);
+            return self.signals.refer(place);
         }
         if self.signals.len() >= SIGNALS_MAX {
             return None;
         }
         strangers.push((descriptor.signal.clone(), descriptor.kind));
         let signal = Signal::new(descriptor, resource, &self.settings);
-        Some(self.insert(text, signal))
+        Some(self.insert(signal))
     }
 
-    fn insert(&mut self, text: Box<str>, mut signal: Signal) -> SlotRef {
-        for version in self.early.remove(&*text).unwrap_or_default() {
+    fn insert(&mut self, mut signal: Signal) -> SlotRef {
+        let early = if self.early.is_empty() { None } else { self.early.remove(&signal.id.id().to_string()) };
+        for version in early.unwrap_or_default() {
             signal.engine.thresholds.review(&version);
         }
-        let (resource, name) = (signal.resource, signal.id.name().to_owned());
+        let position = self.position(signal.resource, signal.id.name());
+        let resource = signal.resource;
+        if let Some(resource) = self.resources.get(resource) {
+            signal.id.resource = resource.id.clone();
+        }
         let place = self.signals.insert(signal);
-        self.by_text.insert(text, place);
-        let Self { signals, resources, .. } = self;
-        if let Some(resource) = resources.get_mut(resource) {
-            let before = |other: &u32| signals.get(*other).is_some_and(|other| *other.id.name() < *name);
-            let position = resource.signals.partition_point(before);
-            resource.signals.insert(position, place.index);
+        if let Some(resource) = self.resources.get_mut(resource) {
+            resource.signals.insert(position.unwrap_or_else(|free| free), place.index);
         }
         self.changed.insert(place.index as usize / BLOCK_SIGNALS);
         place
     }
 
     fn resource(&mut self, id: &ResourceId, now: Timestamp) -> u32 {
-        match self.by_id.get(id) {
+        let prefix = name::prefix(id);
+        match self.by_prefix.get(&prefix) {
             Some(place) => *place,
             None => {
                 let place = self.resources.insert(Resource::new(id.clone(), now)).index;
-                self.by_id.insert(id.clone(), place);
+                self.by_prefix.insert(prefix, place);
                 place
             }
         }
+    }
+
+    /// Where the signal of that name stands among those of its resource, or where it would.
+    fn position(&self, resource: u32, name: &str) -> Result<usize, usize> {
+        let Some(resource) = self.resources.get(resource) else { return Err(0) };
+        let name_of = |place: &u32| self.signals.get(*place).map_or("", |signal| signal.id.name());
+        resource.signals.binary_search_by(|place| name_of(place).cmp(name))
+    }
+
+    /// The place of a resource's signal of that name.
+    fn find_of(&self, resource: u32, name: &str) -> Option<u32> {
+        let position = self.position(resource, name).ok()?;
+        self.resources.get(resource)?.signals.get(position).copied()
+    }
+
+    /// The place of a signal.
+    fn find(&self, signal: &SignalId) -> Option<u32> {
+        self.find_of(*self.by_prefix.get(&name::prefix(&signal.resource))?, signal.name())
+    }
+
+    /// Signals whose text begins with `prefix` and comes after `after`, in order.
+    fn between(&self, prefix: &str, after: &str) -> impl Iterator<Item = &Signal> {
+        let start = prefix.max(after);
+        // A text is not before what its resource's texts begin with.
+        let first = start.find('#').map_or(start, |end| &start[..=end]);
+        let keys = self.by_prefix.range::<str, _>((Bound::Included(first), Bound::Unbounded));
+        let keys = keys.take_while(move |(key, _)| key.starts_with(prefix) || prefix.starts_with(&***key));
+        keys.flat_map(move |(key, place)| {
+            let signals = self.resources.get(*place).into_iter().flat_map(|resource| &resource.signals);
+            let signals = signals.filter_map(|place| self.signals.get(*place));
+            let (begin, last) = (prefix.strip_prefix(&**key), after.strip_prefix(&**key));
+            signals.filter(move |signal| {
+                let name = signal.id.name();
+                name.starts_with(begin.unwrap_or_default()) && last.is_none_or(|last| name > last)
+            })
+        })
     }
 
     /// Judges the rows of one tick; gives back the declared resources that they are about.
@@ -388,7 +418,7 @@ impl Shard {
         let Some(resource) = resources.get_mut(place) else { return };
         let signals = resource.signals.iter().filter_map(|signal| signals.get(*signal));
         let signals = signals.map(|signal| signal.judged(at)).collect();
-        let moment = Moment { at, signals, gap: gaps.get(&resource.id).copied(), silent: None };
+        let moment = Moment { at, signals, gap: gaps.get(&*resource.id).copied(), silent: None };
         let (assessment, transitions) = resource.assess(moment, settings, ids);
         judged.assessments.push(assessment);
         judged.transitions.extend(transitions);
@@ -414,11 +444,10 @@ impl Shard {
         for place in idle {
             let Some(signal) = self.signals.remove(place) else { continue };
             self.changed.insert(place as usize / BLOCK_SIGNALS);
-            self.by_text.remove(signal.id.to_string().as_str());
             let Some(resource) = self.resources.get_mut(signal.resource) else { continue };
             resource.signals.retain(|other| *other != place);
             if resource.signals.is_empty() {
-                self.by_id.remove(&signal.id.resource);
+                self.by_prefix.remove(&name::prefix(&signal.id.resource));
                 self.resources.remove(signal.resource);
                 self.changed.insert(signal.resource as usize / BLOCK_SIGNALS);
             }

@@ -4,6 +4,8 @@
 pub(crate) mod codec;
 mod packing;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use proto::model::ResourceId;
 
@@ -13,7 +15,7 @@ use codec::{Reader, Writer};
 pub use codec::Damaged;
 
 /// The format of the bodies written here.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 /// Bytes of a signal in memory without its names and histograms: what a sample touches, beside one bucket of these.
 pub const SIGNAL_BYTES: usize = size_of::<Signal>();
 /// Signals and resources of one body, at most: a body that claims more is damaged.
@@ -147,6 +149,7 @@ impl Saved {
     #[must_use]
     pub fn renamed(&self, resource: &ResourceId) -> Self {
         let mut copy = self.clone();
+        let resource = Arc::new(resource.clone());
         copy.resources.iter_mut().for_each(|one| one.id = resource.clone());
         copy.signals.iter_mut().for_each(|one| one.id.resource = resource.clone());
         copy

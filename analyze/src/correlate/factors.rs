@@ -4,6 +4,8 @@
 //! much they go its way; the next sees what is left. Far inputs are pulled in before they are learned (spherical PCA: Locantore
 //! et al. 1999), so that a fault does not become a component.
 
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
 /// Components: metrics of hosts move in a few groups (load, memory, disk, network). More would follow single metrics.
 const COMPONENTS_MAX: usize = 8;
 /// Metrics per component at least.
@@ -30,9 +32,29 @@ impl Factors {
         Self { dimension, rows: vec![0.0; Self::components(dimension) * dimension], samples: 0.0 }
     }
 
+    /// Whether it is for so many metrics.
+    pub(crate) fn is_of(&self, dimension: usize) -> bool {
+        self.dimension == dimension
+    }
+
     /// How many components so many metrics have.
     pub(crate) fn components(dimension: usize) -> usize {
         (dimension / METRICS_PER_COMPONENT).min(COMPONENTS_MAX)
+    }
+
+    /// The same for other metrics: each is given by the place that it had, if it had one. What is new goes no component's way yet.
+    pub(crate) fn rearranged(&self, places: &[Option<usize>]) -> Self {
+        let mut other = Self { samples: self.samples, ..Self::new(places.len()) };
+        if self.dimension == 0 || places.is_empty() {
+            return other;
+        }
+        let old = self.rows.chunks_exact(self.dimension);
+        for (row, old) in other.rows.chunks_exact_mut(places.len()).zip(old) {
+            for (cell, place) in row.iter_mut().zip(places) {
+                *cell = place.and_then(|place| old.get(place)).copied().unwrap_or(0.0);
+            }
+        }
+        other
     }
 
     /// Replaces the inputs by what the components do not explain of them, gives how far they go along each component, and
@@ -68,6 +90,22 @@ impl Factors {
 
 fn length(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+impl Stored for Factors {
+    fn save(&self, writer: &mut Writer) {
+        let Self { dimension, rows, samples } = self;
+        writer.put(&(*dimension as u32)).list(rows).put(samples);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let dimension = reader.get::<u32>()? as usize;
+        let rows: Vec<f64> = reader.list()?;
+        if rows.len() != Self::components(dimension) * dimension {
+            return Err(reader.damaged());
+        }
+        Ok(Self { dimension, rows, samples: reader.get()? })
+    }
 }
 
 #[cfg(test)]

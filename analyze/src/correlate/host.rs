@@ -82,6 +82,10 @@ pub struct HostJudgement {
     pub severity: f64,
     /// An alert opens here.
     pub deviation: bool,
+    /// Whether an alert goes on.
+    pub standing: bool,
+    /// Probability that this is no chance, in [0, 1]: 1 / (1 + c), where chance alone goes as high c times in the time of the budget.
+    pub confidence: f64,
     /// Who is to blame, most first; empty below a score of 0.25.
     pub blamed: Vec<Blame>,
 }
@@ -104,7 +108,7 @@ pub struct Host {
     pub(crate) block_start: Option<Timestamp>,
     pub(crate) alert: Option<Alert>,
     pub(crate) severity: f64,
-    deviations: [Vec<Option<f64>>; VIEWS],
+    pub(crate) deviations: [Vec<Option<f64>>; VIEWS],
 }
 
 /// An alert that goes on.
@@ -148,6 +152,23 @@ impl Host {
         &self.names
     }
 
+    /// Goes on with other metrics: what is learned of those that stay is kept.
+    pub fn follow(&mut self, metric_names: Vec<String>) {
+        let place = |name: &String| self.names.iter().position(|known| known == name);
+        let places: Vec<_> = metric_names.iter().map(place).collect();
+        let metric = |place: &Option<usize>| place.and_then(|place| self.metrics.get(place)).cloned();
+        self.metrics = places.iter().map(|place| metric(place).unwrap_or_default()).collect();
+        self.views = std::array::from_fn(|view| self.views[view].rearranged(&places));
+        self.deviations = std::array::from_fn(|_| vec![None; places.len()]);
+        self.names = metric_names;
+    }
+
+    /// Seconds of samples that it has seen.
+    #[must_use]
+    pub fn age(&self) -> f64 {
+        self.age
+    }
+
     /// Whether enough was seen to open alerts.
     #[must_use]
     pub fn is_warm(&self) -> bool {
@@ -169,7 +190,9 @@ impl Host {
         let decay = (-seconds / SEVERITY_HALF_LIFE.as_secs_f64()).exp2();
         self.severity = score.max(self.severity * decay);
         let blamed = if score >= 0.25 || deviation { self.blamed() } else { Vec::new() };
-        HostJudgement { score, severity: self.severity, deviation, blamed }
+        let standing = self.alert.is_some_and(|alert| alert.renewed == at);
+        let confidence = if rarity > 0.0 { 1.0 / (1.0 + (needed - rarity).exp()) } else { 0.0 };
+        HostJudgement { score, severity: self.severity, deviation, standing, confidence, blamed }
     }
 
     /// Seconds since the moment before; `None` for one that is not later.

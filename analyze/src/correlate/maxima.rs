@@ -5,6 +5,8 @@
 //! of Extreme Values, 3.1 and 4.2). The tail is exponential; heavier, up to shape 0.25, only where the data insist. With n
 //! excesses the scale is uncertain, and the predictive tail is of shape 1/n.
 
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
 /// Buckets of 9 % each, from 1 up to 2^12.
 const BUCKETS: usize = 96;
 const PER_OCTAVE: f64 = 8.0;
@@ -111,6 +113,28 @@ impl Maxima {
 
 fn place(value: f64) -> usize {
     ((value.max(1.0).log2() * PER_OCTAVE) as usize).min(BUCKETS - 1)
+}
+
+impl Stored for Maxima {
+    fn save(&self, writer: &mut Writer) {
+        let Self { counts, total, running, fit } = self;
+        writer.put(counts).put(total).put(running).put(fit);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { counts: reader.get()?, total: reader.get()?, running: reader.get()?, fit: reader.get()? })
+    }
+}
+
+impl Stored for Fit {
+    fn save(&self, writer: &mut Writer) {
+        let Self { start, share, scale, shape } = self;
+        writer.put(start).put(share).put(scale).put(shape);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { start: reader.get()?, share: reader.get()?, scale: reader.get()?, shape: reader.get()? })
+    }
 }
 
 #[cfg(test)]

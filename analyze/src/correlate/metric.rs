@@ -3,6 +3,7 @@
 //! Jumps tell of trouble as it begins. Distances, seen together by `view`, tell of metrics that part company.
 
 use super::tail::{Scale, Tail};
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// Values that a jump is judged against by their median: few, so that slow changes do not count, and two outliers do not either.
 const SHORT: usize = 5;
@@ -168,4 +169,46 @@ fn worth(residual: f64, level: f64) -> f64 {
 fn median(mut values: [f64; SHORT]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[SHORT / 2]
+}
+
+impl Stored for Metric {
+    fn save(&self, writer: &mut Writer) {
+        let Self {
+            recent,
+            filled,
+            silent,
+            last,
+            rises,
+            falls,
+            counts_up,
+            jumps,
+            scale,
+            usual,
+            spread,
+            samples,
+        } = self;
+        writer.put(recent).put(filled).put(silent).put(last).put(rises).put(falls).put(counts_up);
+        writer.put(jumps).put(scale).put(usual).put(spread).put(samples);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let (recent, filled) = (reader.get()?, reader.get()?);
+        if filled as usize > SHORT {
+            return Err(reader.damaged());
+        }
+        Ok(Self {
+            recent,
+            filled,
+            silent: reader.get()?,
+            last: reader.get()?,
+            rises: reader.get()?,
+            falls: reader.get()?,
+            counts_up: reader.get()?,
+            jumps: reader.get()?,
+            scale: reader.get()?,
+            usual: reader.get()?,
+            spread: reader.get()?,
+            samples: reader.get()?,
+        })
+    }
 }

@@ -7,6 +7,7 @@ pub mod host;
 mod factors;
 mod maxima;
 mod metric;
+mod saved;
 mod tail;
 mod view;
 

@@ -1,6 +1,8 @@
 //! How large residuals usually are: decayed counts of their size by half octaves, and the scale that puts the rare ones where a
 //! normal distribution has them.
 
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
+
 /// Half octaves: sizes from 1 to a million, which covers quantised signals and their outliers.
 const BUCKETS: usize = 40;
 /// The scale rests on the size that 1 in 100 exceeds: rarer ones are too few to know, commoner ones say little of the tail.
@@ -121,6 +123,28 @@ fn deviations(share: f64) -> f64 {
     let t = (-2.0 * (0.5 * share.clamp(1e-15, 0.9)).ln()).sqrt();
     t - (2.515_517 + t * (0.802_853 + t * 0.010_328))
         / (1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)))
+}
+
+impl Stored for Scale {
+    fn save(&self, writer: &mut Writer) {
+        let Self { deviation, known_by } = self;
+        writer.put(deviation).put(known_by);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { deviation: reader.get()?, known_by: reader.get()? })
+    }
+}
+
+impl Stored for Tail {
+    fn save(&self, writer: &mut Writer) {
+        let Self { counts, total, moved, base } = self;
+        writer.put(counts).put(total).put(moved).put(base);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { counts: reader.get()?, total: reader.get()?, moved: reader.get()?, base: reader.get()? })
+    }
 }
 
 #[cfg(test)]

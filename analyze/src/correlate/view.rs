@@ -7,6 +7,7 @@
 
 use super::factors::Factors;
 use super::tail::{Scale, Tail};
+use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// Each sample refreshes the scale of one direction in so many: scales move slowly, and reading them costs more than the rest.
 const REFRESH: usize = 16;
@@ -48,6 +49,27 @@ impl View {
             left: vec![0.0; metrics],
             along: vec![0.0; components],
         }
+    }
+
+    /// The same for other metrics, each given by the place that it had, if it had one.
+    pub(crate) fn rearranged(&self, places: &[Option<usize>]) -> Self {
+        let mut other = Self { factors: self.factors.rearranged(places), ..Self::new(places.len()) };
+        let (before, metrics) = (self.left.len(), places.len());
+        let components = self.along.len().min(other.along.len());
+        let components = (0..components).map(|component| (metrics + component, Some(before + component)));
+        for (to, from) in places.iter().copied().enumerate().chain(components) {
+            if let (Some(to), Some(from)) =
+                (other.directions.get_mut(to), from.and_then(|from| self.directions.get(from)))
+            {
+                *to = from.clone();
+            }
+        }
+        other
+    }
+
+    /// Whether it is for as many metrics.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.left.len() == other.left.len()
     }
 
     /// Judges deviations, then learns from them. Unknown ones are `None`: they are taken as none, and not learned. `share` is the
@@ -96,5 +118,34 @@ impl Direction {
         };
         self.tail.learn(value, weight);
         deviations
+    }
+}
+
+impl Stored for Direction {
+    fn save(&self, writer: &mut Writer) {
+        let Self { tail, scale } = self;
+        writer.put(tail).put(scale);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { tail: reader.get()?, scale: reader.get()? })
+    }
+}
+
+impl Stored for View {
+    fn save(&self, writer: &mut Writer) {
+        // The rest is room to work in.
+        let Self { factors, directions, left, along: _ } = self;
+        writer.put(&(left.len() as u32)).put(factors).list(directions);
+    }
+
+    fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let metrics = reader.get::<u32>()? as usize;
+        let (factors, directions): (Factors, Vec<Direction>) = (reader.get()?, reader.list()?);
+        let components = Factors::components(metrics);
+        if directions.len() != metrics + components || !factors.is_of(metrics) {
+            return Err(reader.damaged());
+        }
+        Ok(Self { factors, directions, left: vec![0.0; metrics], along: vec![0.0; components] })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use proto::model::{Objective, ResourceId};
 
+use super::name::prefix;
 use super::{BLOCK_SIGNALS, Resource, SIGNALS_MAX, Shard, Signal};
 
 /// What is declared of a resource.
@@ -28,7 +29,7 @@ impl Shard {
 
     /// A resource is no longer declared: its signals are learned on, but it is not assessed any more.
     pub fn undeclare(&mut self, id: &ResourceId) -> bool {
-        let resource = self.by_id.get(id).and_then(|place| self.resources.get_mut(*place));
+        let resource = self.by_prefix.get(&prefix(id)).and_then(|place| self.resources.get_mut(*place));
         let Some(resource) = resource.filter(|resource| resource.declared) else { return false };
         resource.declared = false;
         resource.promise(None, None);
@@ -48,10 +49,10 @@ impl Shard {
         }
         let stale = self.resources.iter().map(|(_, resource)| resource).filter(|resource| {
             resource.declared
-                && !declared.contains_key(&resource.id)
+                && !declared.contains_key(&*resource.id)
                 && (resource.is_silent(now) || !resource.has_spoken())
         });
-        let stale: Vec<_> = stale.map(|resource| resource.id.clone()).collect();
+        let stale: Vec<_> = stale.map(|resource| (*resource.id).clone()).collect();
         stale.iter().for_each(|id| _ = self.undeclare(id));
         stale
     }
@@ -86,23 +87,24 @@ impl Shard {
 
     /// Takes over a signal of an earlier life, unless this life has learned as much already. False: there is no room.
     pub(crate) fn adopt_signal(&mut self, mut earlier: Signal, now: Timestamp) -> bool {
-        let text = earlier.id.to_string().into_boxed_str();
-        if let Some(place) = self.by_text.get(&text).copied() {
-            if let Some(signal) = self.signals.follow(place)
+        let resource = self.resource(&earlier.id.resource.clone(), now);
+        if let Some(place) = self.find_of(resource, earlier.id.name()) {
+            if let Some(signal) = self.signals.get_mut(place)
                 && signal.engine.thresholds.samples() < earlier.engine.thresholds.samples()
             {
                 earlier.resource = signal.resource;
+                earlier.id = signal.id.clone();
                 earlier.last_at = earlier.last_at.max(signal.last_at);
                 *signal = earlier;
-                self.changed.insert(place.index as usize / BLOCK_SIGNALS);
+                self.changed.insert(place as usize / BLOCK_SIGNALS);
             }
             return true;
         }
         if self.signals.len() >= SIGNALS_MAX {
             return false;
         }
-        earlier.resource = self.resource(&earlier.id.resource.clone(), now);
-        self.insert(text, earlier);
+        earlier.resource = resource;
+        self.insert(earlier);
         true
     }
 }

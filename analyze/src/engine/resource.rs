@@ -1,5 +1,6 @@
 //! One resource: from the signals of a tick to its assessment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::IdGenerator;
@@ -9,6 +10,7 @@ use proto::model::{
 };
 
 use super::ahead::Ahead;
+use super::together::Together;
 use crate::capacity::{self, CapacityLearner};
 use crate::late::LateTick;
 use crate::learn::Settings;
@@ -25,7 +27,7 @@ const SILENT_INTERVALS: u32 = 2;
 /// One resource of a shard.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Resource {
-    pub(crate) id: ResourceId,
+    pub(crate) id: Arc<ResourceId>,
     pub(crate) declared: bool,
     /// Places of its signals, in the order of their names.
     pub(crate) signals: Vec<u32>,
@@ -44,6 +46,7 @@ pub(crate) struct Resource {
     tracker: Option<Tracker>,
     capacity: CapacityLearner,
     ahead: Ahead,
+    together: Together,
     rules: Rules,
     symptoms: SymptomLog,
 }
@@ -61,7 +64,7 @@ pub(super) struct Moment<'a> {
 impl Resource {
     pub(super) fn new(id: ResourceId, now: Timestamp) -> Self {
         Self {
-            id,
+            id: Arc::new(id),
             declared: false,
             signals: Vec::new(),
             objective: None,
@@ -75,6 +78,7 @@ impl Resource {
             tracker: None,
             capacity: CapacityLearner::default(),
             ahead: Ahead::default(),
+            together: Together::default(),
             rules: Rules::default(),
             symptoms: SymptomLog::default(),
         }
@@ -162,6 +166,10 @@ impl Resource {
             self.ahead.observe(at, interval, whole("load"), late);
         }
         let capacity = self.capacity.capacity();
+        let apart = match moment.silent {
+            None => self.together.observe(at, &moment.signals, settings),
+            Some(_) => None,
+        };
         let view = View {
             resource: &self.id,
             at,
@@ -172,6 +180,7 @@ impl Resource {
             tick,
             capacity,
             data: &data,
+            apart: apart.as_ref(),
             allowed: self.allowed.unwrap_or(ALLOWED_DEFAULT),
         };
         let mut transitions = Vec::new();
@@ -185,7 +194,7 @@ impl Resource {
         self.sequence += 1;
         self.data = Some(data.clone());
         let assessment = Assessment {
-            resource: self.id.clone(),
+            resource: (*self.id).clone(),
             shard: self.id.shard(),
             at,
             sequence: self.sequence,
@@ -205,7 +214,13 @@ impl Resource {
     pub(super) fn take_budget(&mut self) -> Option<(ResourceId, Vec<ClosedSpan>, Vec<AlertChange>)> {
         let tracker = self.tracker.as_mut()?;
         let (spans, changes) = (tracker.take_closed(), tracker.take_changes());
-        (!spans.is_empty() || !changes.is_empty()).then(|| (self.id.clone(), spans, changes))
+        (!spans.is_empty() || !changes.is_empty()).then(|| ((*self.id).clone(), spans, changes))
+    }
+
+    /// What its signals say together.
+    #[cfg(test)]
+    pub(super) fn together(&self) -> &Together {
+        &self.together
     }
 
     pub(super) fn open_symptoms(&self) -> usize {
@@ -221,7 +236,8 @@ impl Resource {
         let events =
             |tracker: &Option<Tracker>| tracker.as_ref().map_or(0.0, |tracker| tracker.state().total_events);
         if self.sequence == 0 {
-            *self = Self { signals, heard_at, silent_at: None, spoken: self.spoken, ..earlier };
+            let (id, spoken) = (self.id.clone(), self.spoken);
+            *self = Self { id, signals, heard_at, silent_at: None, spoken, ..earlier };
         } else {
             self.signals = signals;
             self.sequence = self.sequence.max(earlier.sequence);
@@ -234,6 +250,9 @@ impl Resource {
             }
             if self.ahead.is_younger(&earlier.ahead) {
                 self.ahead = earlier.ahead;
+            }
+            if self.together.is_younger(&earlier.together) {
+                self.together = earlier.together;
             }
         }
         self.declared = declared;
@@ -309,6 +328,7 @@ impl Resource {
             tracker,
             capacity,
             ahead,
+            together,
             rules,
             symptoms,
         } = self;
@@ -325,13 +345,14 @@ impl Resource {
             .put(tracker)
             .put(capacity)
             .put(ahead)
+            .put(together)
             .put(rules)
             .put(symptoms);
     }
 
     pub(crate) fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         Ok(Self {
-            id: reader.parse()?,
+            id: Arc::new(reader.parse()?),
             declared: reader.get()?,
             signals: Vec::new(),
             objective: reader.get::<Option<StoredObjective>>()?.map(|stored| stored.0),
@@ -345,6 +366,7 @@ impl Resource {
             tracker: reader.get()?,
             capacity: reader.get()?,
             ahead: reader.get()?,
+            together: reader.get()?,
             rules: reader.get()?,
             symptoms: reader.get()?,
         })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proto::model::Threshold;
+use proto::model::{Threshold, ThresholdState};
 
 use super::{BLOCK_SIGNALS, SIGNALS_MAX, Shard};
 use crate::detect::ResidualDetector;
@@ -13,10 +13,10 @@ const EARLY_VERSIONS_MAX: usize = 8;
 impl Shard {
     /// Follows what Knowledge says of a threshold; false if nothing changed. It is kept for a signal that is yet to come.
     pub fn review(&mut self, version: &Threshold) -> bool {
-        let text = version.signal.to_string();
-        if self.by_text.contains_key(text.as_str()) {
-            return self.change(&text, |detector| detector.review(version));
+        if let Some(place) = self.find(&version.signal) {
+            return self.change(place, |detector| detector.review(version));
         }
+        let text = version.signal.to_string();
         if self.early.len() < SIGNALS_MAX || self.early.contains_key(&text) {
             let versions = self.early.entry(text).or_default();
             if versions.len() == EARLY_VERSIONS_MAX {
@@ -29,20 +29,25 @@ impl Shard {
 
     /// Follows Knowledge's answer to the recording of a version.
     pub fn recorded(&mut self, sent: &Threshold, stored: &Threshold) -> bool {
-        self.change(&stored.signal.to_string(), |detector| detector.recorded(sent, stored))
+        self.find(&stored.signal)
+            .is_some_and(|place| self.change(place, |detector| detector.recorded(sent, stored)))
     }
 
     /// Takes off every pin but these signals': they were unpinned while nobody listened.
     pub fn release_pins(&mut self, pinned: &BTreeSet<String>) {
-        let places: Vec<_> = self.by_text.keys().filter(|text| !pinned.contains(&***text)).cloned().collect();
-        places.iter().for_each(|text| _ = self.change(text, ResidualDetector::release));
+        let held = self.signals.iter().filter(|(_, signal)| {
+            signal.engine.thresholds.state() == ThresholdState::Pinned
+                && !pinned.contains(&signal.id.id().to_string())
+        });
+        let held: Vec<u32> = held.map(|(place, _)| place).collect();
+        held.into_iter().for_each(|place| _ = self.change(place, ResidualDetector::release));
     }
 
-    fn change(&mut self, text: &str, change: impl FnOnce(&mut ResidualDetector) -> bool) -> bool {
-        let Some(place) = self.by_text.get(text) else { return false };
-        let changed = self.signals.follow(*place).is_some_and(|signal| change(&mut signal.engine.thresholds));
+    fn change(&mut self, place: u32, change: impl FnOnce(&mut ResidualDetector) -> bool) -> bool {
+        let signal = self.signals.get_mut(place);
+        let changed = signal.is_some_and(|signal| change(&mut signal.engine.thresholds));
         if changed {
-            self.changed.insert(place.index as usize / BLOCK_SIGNALS);
+            self.changed.insert(place as usize / BLOCK_SIGNALS);
         }
         changed
     }
@@ -50,8 +55,6 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
-    use proto::model::ThresholdState;
-
     use super::*;
     use crate::engine::tests::Plant;
 

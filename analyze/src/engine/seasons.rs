@@ -27,7 +27,7 @@ impl Shard {
             let Some(keeper) = signal.seasons.as_deref_mut() else { continue };
             if keeper.is_due(now, settings) {
                 self.changed.insert(place as usize / BLOCK_SIGNALS);
-                return Some(Sought { model: keeper.find(now, &signal.id, settings, finder) });
+                return Some(Sought { model: keeper.find(now, &signal.id.id(), settings, finder) });
             }
         }
         None
@@ -35,8 +35,7 @@ impl Shard {
 
     /// Follows what Knowledge holds of a signal's seasons, or answered to a recording.
     pub fn season(&mut self, stored: &SeasonalityModel, is_answer: bool) {
-        let place = self.by_text.get(stored.signal.to_string().as_str()).copied();
-        let signal = place.and_then(|place| self.signals.follow(place));
+        let signal = self.find(&stored.signal).and_then(|place| self.signals.get_mut(place));
         if let Some(keeper) = signal.and_then(|signal| signal.seasons.as_deref_mut()) {
             if is_answer {
                 keeper.recorded(stored);

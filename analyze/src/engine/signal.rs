@@ -9,6 +9,7 @@ use proto::model::{
 };
 
 use super::Refusal;
+use super::name::Name;
 use crate::detect::residual::{Learned, Proposal};
 use crate::detect::{Engine, Evidence, Reading, SeriesSettings, Verdict};
 use crate::learn::seasonality::Keeper;
@@ -30,7 +31,7 @@ fn seed(name: &str) -> u64 {
 /// One signal of a shard.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Signal {
-    pub(crate) id: SignalId,
+    pub(crate) id: Name,
     pub(crate) kind: SignalKind,
     pub(crate) unit: Box<str>,
     pub(crate) declared: bool,
@@ -64,7 +65,7 @@ impl Signal {
         let engine = Engine::new(SeriesSettings { false_alarm_budget: settings.false_alarm_budget });
         let unit = unit.into_boxed_str();
         Self {
-            id: signal,
+            id: signal.into(),
             kind,
             unit,
             declared,
@@ -143,12 +144,17 @@ impl Signal {
     pub(crate) fn learned(&self, settings: &Settings) -> LearnedSignal {
         let samples = self.engine.thresholds.samples();
         LearnedSignal {
-            signal: self.id.clone(),
+            signal: self.id.id(),
             unit: self.unit.to_string(),
             declared: self.declared,
             glance: self.glance(None),
             samples,
-            warm_up_remaining: settings.warm_up_samples.saturating_sub(samples),
+            warm_up_remaining: match self.engine.thresholds.state() {
+                ThresholdState::Learning => {
+                    settings.warm_up_samples.saturating_sub(self.engine.thresholds.warmed())
+                }
+                _ => 0,
+            },
             coverage_ratio: self.engine.thresholds.coverage(),
             generation: self.engine.thresholds.generation(),
             method: self.engine.thresholds.method().to_owned(),
@@ -158,14 +164,14 @@ impl Signal {
     /// What it can teach signals of the same name and kind; `None` while it has no limits of its own.
     pub(crate) fn lesson(&self) -> Option<Lesson> {
         let (level, limits) = self.engine.thresholds.taught()?;
-        Some(Lesson { signal: self.id.clone(), kind: self.kind, level, limits })
+        Some(Lesson { signal: self.id.id(), kind: self.kind, level, limits })
     }
 
     /// The version that was just put in force, as Knowledge keeps it.
     pub(crate) fn threshold(&self, proposal: &Proposal, now: Timestamp) -> Threshold {
         let Proposal { generation, limits, level, samples, coverage, probability, evidence } = *proposal;
         Threshold {
-            signal: self.id.clone(),
+            signal: self.id.id(),
             generation,
             state: self.engine.thresholds.state(),
             method: self.engine.thresholds.method().to_owned(),
@@ -216,14 +222,14 @@ impl Signal {
     /// Writes it, without the place of its resource, which a restart may change.
     pub(crate) fn save(&self, writer: &mut Writer) {
         let Self { id, kind, unit, declared, resource: _, engine, seasons, last_at, crossings, now } = self;
-        writer.text(&id.to_string()).text(kind.as_str()).text(unit);
+        writer.text(&id.id().to_string()).text(kind.as_str()).text(unit);
         writer.put(declared).put(engine).put(seasons).put(last_at);
         writer.put(crossings).put(&now.value).text(now.quality.as_str()).put(&now.evidence);
     }
 
     pub(crate) fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         Ok(Self {
-            id: reader.parse()?,
+            id: reader.parse::<SignalId>()?.into(),
             kind: reader.parse()?,
             unit: reader.text()?.into(),
             declared: reader.get()?,

@@ -62,6 +62,12 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// A reference to what is in this place, if anything is.
+    pub(super) fn refer(&self, index: u32) -> Option<SlotRef> {
+        let slot = self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?;
+        slot.value.as_ref().map(|_| SlotRef { index, serial: slot.serial })
+    }
+
     /// What the reference means, if it is still there.
     pub(super) fn follow(&mut self, at: SlotRef) -> Option<&mut T> {
         let slot = self.slot_mut(at.index)?;

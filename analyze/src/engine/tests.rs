@@ -491,3 +491,53 @@ proptest! {
         prop_assert_eq!(run(), run());
     }
 }
+
+#[test]
+fn signals_are_listed_in_the_order_of_their_texts_and_pages_join() {
+    let number = ShardNumber::new(7).unwrap();
+    let mut shard = Shard::new(number, Settings::default());
+    let resources = (0..20_000).filter_map(|i| {
+        let separator = ["", "!", "-", "\"", "."][i % 5];
+        let id: ResourceId = format!("service:a/web{separator}{}", i / 5).parse().ok()?;
+        (id.shard() == number).then_some(id)
+    });
+    let signals: Vec<SignalId> = resources
+        .take(60)
+        .flat_map(|id| ["load", "latency", "a#b", "!"].map(|name| SignalId::new(id.clone(), name).unwrap()))
+        .collect();
+    let descriptor = |(handle, signal): (u32, &SignalId)| SignalDescriptor {
+        handle,
+        signal: signal.clone(),
+        kind: SignalKind::Gauge,
+        unit: String::new(),
+        declared: false,
+    };
+    let batch = SampleBatch {
+        sequence: 1,
+        shard: number,
+        sender: "test".to_owned(),
+        descriptors: (0..).zip(&signals).map(descriptor).collect(),
+        samples: Vec::new(),
+        interval: SECOND,
+        gaps: Vec::new(),
+    };
+    let now = Timestamp::from_second(START).unwrap();
+    shard.ingest(&mut Dictionary::default(), batch, now, &mut IdGenerator::from_seed(1));
+    let mut texts: Vec<String> = signals.iter().map(ToString::to_string).collect();
+    texts.sort();
+    let list = |prefix: &str, after: &str, limit| -> Vec<String> {
+        shard.list(prefix, after, limit).iter().map(|signal| signal.signal.to_string()).collect()
+    };
+    assert_eq!(list("", "", usize::MAX), texts);
+    let of = |prefix: &str, after: &str| -> Vec<String> {
+        let wanted = texts.iter().filter(|text| text.starts_with(prefix) && after < text.as_str());
+        wanted.cloned().collect()
+    };
+    for prefix in ["service:a/web!", "service:a/web1", &texts[17], &texts[17][..texts[17].len() - 2], "z", ""]
+    {
+        for after in texts.iter().step_by(11).map(String::as_str).chain(["", "service:a/web-", "z"]) {
+            assert_eq!(list(prefix, after, usize::MAX), of(prefix, after), "{prefix} {after}");
+        }
+    }
+    assert_eq!(list("", &texts[4], 3), texts[5..8]);
+}

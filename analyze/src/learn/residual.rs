@@ -7,7 +7,7 @@ use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// Samples after which a residual counts 1/e: 11 hours at 1 s, a week at 15 s.
 const MEMORY_SAMPLES: f64 = 40_000.0;
-/// Weights grow instead of old counts shrinking; at this weight all are scaled back. `f32` still tells 1 from 40,000 then.
+/// Weights grow instead of old counts shrinking; at this weight all are scaled back.
 const GAIN_MAX: f64 = 1e6;
 /// The tail is fitted to this share of all samples,
 const TAIL_SHARE: f64 = 0.02;
@@ -30,7 +30,7 @@ const MEDIAN_SLACK: i32 = 16;
 /// Decayed distribution of residuals.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Residuals {
-    /// Apart from the rest: of its kibibyte a sample touches a line or two, and a flat signal has none.
+    /// Apart from the rest: of its half kibibyte a sample touches a line or two, and a flat signal has none.
     sides: Option<Box<Sides>>,
     zero: f32,
     gain: f64,

@@ -2,7 +2,7 @@
 //!
 //! Buckets are coarse. A bucket keeps its fine parts only while it is recent, or where its bad events came so unevenly that
 //! taking a share of the whole would move the budget by more than [`EVENNESS`]. So windows of any length, their ends anywhere,
-//! are exact to that bound, adding costs the same whatever the window, and a quiet month takes a few kilobytes.
+//! are exact to that bound, adding costs the same whatever the window, and a quiet month takes 16 KB.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -18,6 +18,11 @@ pub const EVENNESS: f64 = 0.000_125;
 const PARTS: usize = 60;
 /// Coarse buckets that keep their parts: burn rates look at the last hours, and data may come late.
 const RECENT: i64 = 3;
+/// Old buckets with parts that are looked at again as each new one begins: what looked uneven while little had been seen may be
+/// even enough beside a month.
+const AGAIN: usize = 8;
+/// Room for coarse buckets grows by so many: four days of hours. Doubling would leave half of it unused.
+const ROOM: usize = 96;
 /// Fine parts of the longest window, about: minutes of 30 days.
 const FINE_PER_SPAN: u128 = 43_200;
 /// Widths of a fine part, in milliseconds: divisors of the hour, so that coarse buckets are round.
@@ -62,13 +67,6 @@ impl Sums {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Coarse {
-    /// All that came before it.
-    before: Sums,
-    own: Sums,
-}
-
 /// Events over time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventHistory {
@@ -79,7 +77,10 @@ pub struct EventHistory {
     allowed: f64,
     /// Number of the oldest coarse bucket.
     first: i64,
-    coarse: VecDeque<Coarse>,
+    /// All that came before each coarse bucket: its own events are the difference to what came before the next.
+    before: VecDeque<Sums>,
+    /// The events of the newest one.
+    newest: Sums,
     parts: BTreeMap<i64, Box<[Sums]>>,
     began_ms: Option<i64>,
     /// End of the newest events: the part that holds it is filled only so far.
@@ -97,8 +98,8 @@ impl EventHistory {
         // One more, of which the window holds a part, and one that has just begun.
         let keep =
             usize::try_from(span.as_millis().div_ceil(coarse_ms)).unwrap_or(usize::MAX).saturating_add(2);
-        let (coarse, parts) = (VecDeque::new(), BTreeMap::new());
-        Self { fine_ms, keep, allowed, first: 0, coarse, parts, began_ms: None, end_ms: i64::MIN }
+        let (before, newest, parts) = (VecDeque::new(), Sums::default(), BTreeMap::new());
+        Self { fine_ms, keep, allowed, first: 0, before, newest, parts, began_ms: None, end_ms: i64::MIN }
     }
 
     /// The same events for windows of another length or another share that may be bad; what it does not reach back to is left
@@ -106,11 +107,11 @@ impl EventHistory {
     #[must_use]
     pub fn reshaped(&self, span: Duration, allowed: f64) -> Self {
         let mut other = Self::new(span, allowed);
-        for (index, bucket) in self.coarse.iter().enumerate() {
+        for index in 0..self.before.len() {
             let number = self.first + index as i64;
             let start = number * self.coarse_ms();
             match self.parts.get(&number) {
-                None => other.add_known(start, start + self.coarse_ms(), bucket.own),
+                None => other.add_known(start, start + self.coarse_ms(), self.own(index)),
                 Some(parts) => {
                     for (part, sums) in parts.iter().enumerate() {
                         let from = start + part as i64 * self.fine_ms;
@@ -172,7 +173,7 @@ impl EventHistory {
             self.add_part(at, Sums { total: total * share, bad: bad * share, known_s });
             at = end;
         }
-        self.carry((from.max(oldest)).div_euclid(self.coarse_ms()));
+        self.even_out_from((from.max(oldest)).div_euclid(self.coarse_ms()));
     }
 
     /// Everything in the window of that length that ends at `until`.
@@ -193,10 +194,10 @@ impl EventHistory {
     pub fn buckets(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = (Timestamp, Sums)> + '_ {
         let width = self.coarse_ms();
         let (from, to) = (from.as_millisecond(), to.as_millisecond());
-        self.coarse.iter().enumerate().filter_map(move |(index, bucket)| {
+        (0..self.before.len()).filter_map(move |index| {
             let start = (self.first + index as i64) * width;
             let at = Timestamp::from_millisecond(start).ok()?;
-            (start >= from && start.saturating_add(width) <= to).then_some((at, bucket.own))
+            (start >= from && start.saturating_add(width) <= to).then(|| (at, self.own(index)))
         })
     }
 
@@ -218,17 +219,13 @@ impl EventHistory {
     fn upto(&self, ms: i64) -> Sums {
         let number = ms.div_euclid(self.coarse_ms());
         let Some(index) = number.checked_sub(self.first).filter(|index| *index >= 0) else {
-            return self.coarse.front().map_or_else(Sums::default, |bucket| bucket.before);
+            return self.before.front().copied().unwrap_or_default();
         };
-        let Some(bucket) = self.coarse.get(usize::try_from(index).unwrap_or(usize::MAX)) else {
-            return self.coarse.back().map_or_else(Sums::default, |bucket| bucket.before.plus(bucket.own));
-        };
-        if ms >= self.end_ms {
-            return self.coarse.back().map_or_else(Sums::default, |bucket| bucket.before.plus(bucket.own));
-        }
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        let Some(before) = self.before.get(index).filter(|_| ms < self.end_ms) else { return self.all() };
         let into = ms.rem_euclid(self.coarse_ms());
         let inside = match self.parts.get(&number) {
-            None => bucket.own.share(into as f64 / self.coarse_ms() as f64),
+            None => self.own(index).share(into as f64 / self.coarse_ms() as f64),
             Some(parts) => {
                 let whole = (into / self.fine_ms) as usize;
                 let begun = parts.get(whole).copied().unwrap_or_default();
@@ -237,79 +234,92 @@ impl EventHistory {
                 parts.iter().take(whole).fold(begun, |sum, part| sum.plus(*part))
             }
         };
-        bucket.before.plus(inside)
+        before.plus(inside)
+    }
+
+    /// What happened in the coarse bucket at this place.
+    fn own(&self, index: usize) -> Sums {
+        match (self.before.get(index), self.before.get(index + 1)) {
+            (Some(before), Some(next)) => next.minus(*before),
+            (Some(_), None) => self.newest,
+            (None, _) => Sums::default(),
+        }
+    }
+
+    /// All that ever came.
+    fn all(&self) -> Sums {
+        self.before.back().copied().unwrap_or_default().plus(self.newest)
     }
 
     /// Makes room up to that coarse bucket; the oldest leave.
     fn advance(&mut self, number: i64) {
-        if self.coarse.is_empty() {
-            self.first = number;
-            self.coarse.push_back(Coarse::default());
-            return;
-        }
-        let head = self.head();
-        if number - head >= self.keep as i64 {
-            let before = self.coarse.back().map_or_else(Sums::default, |last| last.before.plus(last.own));
+        if self.before.is_empty() || number - self.head() >= self.keep as i64 {
+            let all = self.all();
             self.parts.clear();
-            self.coarse.clear();
+            self.before.clear();
             self.first = number;
-            self.coarse.push_back(Coarse { before, own: Sums::default() });
+            self.begin(all);
             return;
         }
-        for _ in head..number {
-            let before = self.coarse.back().map_or_else(Sums::default, |last| last.before.plus(last.own));
-            self.coarse.push_back(Coarse { before, own: Sums::default() });
-            let head = self.head();
-            self.even_out(head - RECENT);
-            // What looked uneven while little had been seen is looked at again, one old bucket at a time.
-            let again = self.first + head.rem_euclid(self.coarse.len() as i64);
-            if again <= head - RECENT {
-                self.even_out(again);
-            }
+        for _ in self.head()..number {
+            self.begin(self.all());
+            self.even_out(self.head() - RECENT);
+            self.look_again();
         }
-        while self.coarse.len() > self.keep {
-            self.coarse.pop_front();
+        while self.before.len() > self.keep {
+            self.before.pop_front();
             self.parts.remove(&self.first);
             self.first += 1;
         }
     }
 
+    /// Begins the next coarse bucket, after all that came.
+    fn begin(&mut self, all: Sums) {
+        if self.before.len() == self.before.capacity() {
+            self.before.reserve_exact(ROOM);
+        }
+        self.before.push_back(all);
+        self.newest = Sums::default();
+    }
+
+    /// Evens out some of the old buckets, in turn.
+    fn look_again(&mut self) {
+        let head = self.head();
+        let begin = head.unsigned_abs() as usize * AGAIN % self.parts.len().max(1);
+        let old = self.parts.keys().copied().skip(begin).take(AGAIN).filter(|old| *old <= head - RECENT);
+        old.collect::<Vec<_>>().into_iter().for_each(|old| self.even_out(old));
+    }
+
     fn head(&self) -> i64 {
-        self.first + self.coarse.len() as i64 - 1
+        self.first + self.before.len() as i64 - 1
     }
 
     fn add_part(&mut self, ms: i64, sums: Sums) {
         let (coarse_ms, fine_ms) = (self.coarse_ms(), self.fine_ms);
         let number = ms.div_euclid(coarse_ms);
         // A history from the future gets earlier data: room is made at the old end, as far as there is any.
-        let Some(bucket) = usize::try_from(number - self.first).ok().and_then(|i| self.coarse.get_mut(i))
-        else {
+        let Some(index) = usize::try_from(number - self.first).ok().filter(|i| *i < self.before.len()) else {
             return;
         };
-        let parts = self.parts.entry(number).or_insert_with(|| {
-            let even = bucket.own.share(1.0 / PARTS as f64);
-            vec![even; PARTS].into_boxed_slice()
-        });
+        let own = self.own(index);
+        let parts = self
+            .parts
+            .entry(number)
+            .or_insert_with(|| vec![own.share(1.0 / PARTS as f64); PARTS].into_boxed_slice());
         let Some(part) = parts.get_mut((ms.rem_euclid(coarse_ms) / fine_ms) as usize) else { return };
         // Time is known once, however often it is told.
         let known_s = sums.known_s.min((fine_ms as f64 / 1_000.0 - part.known_s).max(0.0));
         let sums = Sums { known_s, ..sums };
         *part = part.plus(sums);
-        bucket.own = bucket.own.plus(sums);
+        if index + 1 == self.before.len() {
+            self.newest = self.newest.plus(sums);
+        }
+        self.before.range_mut(index + 1..).for_each(|before| *before = before.plus(sums));
     }
 
-    /// Renews what the buckets after `number` carry over, and evens out those that are not recent any more.
-    fn carry(&mut self, number: i64) {
-        let head = self.head();
-        if number >= head {
-            return;
-        }
-        let from = usize::try_from(number - self.first).unwrap_or(0);
-        for index in from + 1..self.coarse.len() {
-            let last = self.coarse[index - 1];
-            self.coarse[index].before = last.before.plus(last.own);
-        }
-        for old in number..=head - RECENT {
+    /// Evens out the buckets from `number` on that are not recent any more.
+    fn even_out_from(&mut self, number: i64) {
+        for old in number..=self.head() - RECENT {
             self.even_out(old);
         }
     }
@@ -317,17 +327,17 @@ impl EventHistory {
     /// Forgets the parts of a bucket if a share of the whole says as much.
     fn even_out(&mut self, number: i64) {
         let Some(parts) = self.parts.get(&number) else { return };
-        let Some(bucket) = usize::try_from(number - self.first).ok().and_then(|i| self.coarse.get(i)) else {
+        let Some(index) = usize::try_from(number - self.first).ok().filter(|i| *i < self.before.len()) else {
             self.parts.remove(&number);
             return;
         };
-        let all = self.coarse.back().map_or(0.0, |last| last.before.total + last.own.total)
-            - self.coarse.front().map_or(0.0, |first| first.before.total);
+        let own = self.own(index);
+        let all = self.all().total - self.before.front().map_or(0.0, |first| first.total);
         let (total_most, bad_most) = (EVENNESS * all, EVENNESS * all * self.allowed);
         let mut sum = Sums::default();
         let uneven = parts.iter().enumerate().any(|(index, part)| {
             sum = sum.plus(*part);
-            let even = bucket.own.share((index + 1) as f64 / PARTS as f64);
+            let even = own.share((index + 1) as f64 / PARTS as f64);
             (sum.bad - even.bad).abs() > bad_most || (sum.total - even.total).abs() > total_most
         });
         if !uneven {
@@ -354,10 +364,9 @@ impl Stored for Sums {
 
 impl Stored for EventHistory {
     fn save(&self, writer: &mut Writer) {
-        let Self { fine_ms, keep, allowed, first, coarse, parts, began_ms, end_ms } = self;
+        let Self { fine_ms, keep, allowed, first, before, newest, parts, began_ms, end_ms } = self;
         writer.put(fine_ms).put(&(*keep as u64)).put(allowed).put(first).put(began_ms).put(end_ms);
-        writer.put(&coarse.front().map_or_else(Sums::default, |bucket| bucket.before));
-        writer.list(&coarse.iter().map(|bucket| bucket.own).collect::<Vec<_>>());
+        writer.put(newest).list(&before.iter().copied().collect::<Vec<_>>());
         writer.list(&parts.keys().copied().collect::<Vec<_>>());
         parts.values().for_each(|parts| _ = writer.list(parts));
     }
@@ -365,15 +374,11 @@ impl Stored for EventHistory {
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         let (fine_ms, keep, allowed, first) =
             (reader.get()?, reader.get::<u64>()?, reader.get()?, reader.get()?);
-        let (began_ms, end_ms, mut before) = (reader.get()?, reader.get()?, reader.get::<Sums>()?);
+        let (began_ms, end_ms, newest) = (reader.get()?, reader.get()?, reader.get()?);
         if !FINE_MS.contains(&fine_ms) {
             return Err(reader.damaged());
         }
-        let mut coarse = VecDeque::new();
-        for own in reader.list::<Sums>()? {
-            coarse.push_back(Coarse { before, own });
-            before = before.plus(own);
-        }
+        let before = reader.list::<Sums>()?.into();
         let numbers = reader.list::<i64>()?;
         let mut parts = BTreeMap::new();
         for number in numbers {
@@ -384,7 +389,7 @@ impl Stored for EventHistory {
             parts.insert(number, list.into_boxed_slice());
         }
         let keep = usize::try_from(keep).map_err(|_| reader.damaged())?;
-        Ok(Self { fine_ms, keep, allowed, first, coarse, parts, began_ms, end_ms })
+        Ok(Self { fine_ms, keep, allowed, first, before, newest, parts, began_ms, end_ms })
     }
 }
 

@@ -82,7 +82,13 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn list<T: Stored>(&mut self) -> Result<Vec<T>, Damaged> {
         let length = self.length()?;
-        (0..length).map(|_| T::load(self)).collect()
+        // Room for all of it at once: a list that grows by doubling stays up to twice as large as it has to be. No more than the
+        // bytes that are left could fill, whatever a damaged length says.
+        let mut list = Vec::with_capacity(length.min(self.bytes.len() - self.at));
+        for _ in 0..length {
+            list.push(T::load(self)?);
+        }
+        Ok(list)
     }
 
     pub(crate) fn is_at_end(&self) -> bool {

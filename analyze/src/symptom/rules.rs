@@ -31,6 +31,15 @@ pub struct Judged {
     pub crossings: u8,
 }
 
+/// Signals that are not together as they usually are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Apart {
+    /// How sure that is, 0 to 1.
+    pub confidence: f64,
+    /// Names of those to blame and their shares, most first.
+    pub blamed: Vec<(String, f64)>,
+}
+
 /// A resource at one tick.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
@@ -52,6 +61,8 @@ pub struct View<'a> {
     pub capacity: Capacity,
     /// How whole the data is.
     pub data: &'a DataQuality,
+    /// What its signals say together, when that is unusual.
+    pub apart: Option<&'a Apart>,
     /// Share of events that may be bad, of this service or of the caller.
     pub allowed: f64,
 }

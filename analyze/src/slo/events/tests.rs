@@ -111,6 +111,17 @@ fn a_snapshot_comes_back_as_it_was() {
     assert!(Reader::new(&bytes[..bytes.len() / 2]).get::<EventHistory>().is_err());
 }
 
+#[test]
+fn what_looked_uneven_in_the_first_hours_is_evened_out_beside_weeks() {
+    let mut history = EventHistory::new(days(28), 0.01);
+    let mut chance = Chance::new(4);
+    for minute in 0..14 * 1_440 {
+        let total = 1_000.0 + (chance.draw() % 100) as f64;
+        history.add(at(minute * 60), at(minute * 60 + 60), total, (chance.draw() % 5) as f64);
+    }
+    assert!(history.detailed() <= 6, "{} hours keep their minutes", history.detailed());
+}
+
 /// A service under a load that swings 20:1 over the day, second by second, with incidents.
 struct Service {
     chance: Chance,

@@ -1,13 +1,15 @@
 //! DEVIATION: a learned threshold was crossed, for the worse, in three of four ticks, or the detectors gave an alert and the signal
-//! is still outside what was usual before it.
+//! is still outside what was usual before it; or the signals, each for itself as usual, are not together as they usually are.
 
 use proto::model::{SignalDeviation, SignalGlance};
 
-use super::{Judged, View};
+use super::{Apart, Judged, View, percent};
 use crate::symptom::{Finding, SUSPECT_LEVEL, Trouble};
 
 /// Crossings of the last four samples that open.
 const CROSSINGS_TO_OPEN: u32 = 3;
+/// Signals that a sentence names.
+const TOLD_MAX: usize = 3;
 /// What we or others steer moves on purpose; saturation looks after these.
 const STEERED: [&str; 2] = ["ready_replicas", "utilisation"];
 /// Of these, more is worse and less is better.
@@ -20,6 +22,40 @@ pub fn is_adverse(name: &str, is_above: bool) -> bool {
 }
 
 pub(super) fn find(view: &View<'_>) -> Finding {
+    let Some(apart) = view.apart else { return alone(view) };
+    let blamed: Vec<_> = apart.blamed.iter().map(|(name, _)| name.as_str()).collect();
+    match alone(view) {
+        Finding::Unknown => Finding::Unknown,
+        // A limit that was crossed says more; who else is to blame is evidence beside it.
+        Finding::Trouble(mut trouble) if trouble.level >= 1.0 => {
+            let is_new = |name: &&str| trouble.evidence.iter().all(|evidence| evidence.signal != *name);
+            let others: Vec<_> = blamed.into_iter().filter(is_new).collect();
+            trouble.evidence.extend(view.evidence(&others));
+            Finding::Trouble(trouble)
+        }
+        _ => Finding::Trouble(Trouble {
+            level: 1.0,
+            burn: view.burn(),
+            confidence: apart.confidence,
+            text: parted(apart),
+            evidence: view.evidence(&blamed),
+        }),
+    }
+}
+
+/// One sentence for people.
+fn parted(apart: &Apart) -> String {
+    let shares: Vec<_> = apart
+        .blamed
+        .iter()
+        .take(TOLD_MAX)
+        .map(|(name, share)| format!("{name} ({} of it)", percent(*share)))
+        .collect();
+    format!("the signals are not as they usually are together: {}", shares.join(", "))
+}
+
+/// What the signals say one by one.
+fn alone(view: &View<'_>) -> Finding {
     let known = view.signals.iter().filter(|judged| judged.glance.value.is_some());
     if known.clone().next().is_none() {
         return Finding::Unknown;

@@ -23,7 +23,7 @@ use crate::bench::Figure;
 
 /// The figure that detectors of others stand beside.
 pub(super) const PER_SAMPLE: &str = "analysis_per_sample";
-/// Histograms lie apart, half a kibibyte for each side; a sample touches the head of one side and the line of one bucket.
+/// Histograms lie apart, a quarter of a kibibyte for each side; a sample touches the head of one side and the line of one bucket.
 const HISTOGRAM_LINES: usize = 2 * 64;
 /// Ticks that are measured: ten minutes of arrivals.
 const TICKS: u32 = 40;

@@ -197,6 +197,8 @@ struct EventRow {
 struct VersionRow {
     version: u64,
     at: String,
+    /// It took the document out of force.
+    deleted: bool,
 }
 
 fn time(unix_ms: i64) -> String {
@@ -260,6 +262,7 @@ pub(super) async fn history(
     let version = |document: wire::ObjectiveDocument| VersionRow {
         version: document.version,
         at: time(document.applied_at_unix_ms),
+        deleted: document.deleted,
     };
     let story = Story {
         objective: objective.to_owned(),
@@ -285,11 +288,14 @@ fn show_story(story: &Story) -> String {
             percent(Some(span.known_ratio)),
         ]
     });
-    let versions = story.versions.iter().map(|version| [version.version.to_string(), version.at.clone()]);
+    let versions = story.versions.iter().map(|version| {
+        let what = if version.deleted { "deleted" } else { "imported" };
+        [version.version.to_string(), what.to_owned(), version.at.clone()]
+    });
     [
         table(["FROM", "WIDTH", "EVENTS", "BAD", "GOOD", "KNOWN"], spans),
         table(["AT", "EVENT", "WHAT", "WHO"], slo_story::rows(&story.timeline)),
-        table(["VERSION", "IMPORTED"], versions),
+        table(["VERSION", "", "AT"], versions),
     ]
     .join("\n")
 }

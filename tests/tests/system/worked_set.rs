@@ -105,6 +105,22 @@ fn missing(one: &Value) -> Option<String> {
     (events <= 0.0).then(|| format!("{name}: no event or slice yet"))
 }
 
+/// What others lean on stays, with their names; what nobody needs goes, and its history stays.
+fn deleting(plane: &Plane) {
+    let dir = plane.data_dir.to_string_lossy().into_owned();
+    let delete = |name: &str| run_command(&["slo", "delete", name, "--data-dir", &dir]);
+    let needed = delete("SLI/search-quality");
+    let said = String::from_utf8_lossy(&needed.stderr).into_owned();
+    assert_eq!(needed.status.code(), Some(1), "{said}");
+    assert!(said.contains("SLO search-relevance") && said.contains("SLO user-journey-search"), "{said}");
+    assert_eq!(delete("SLO/throughput").status.code(), Some(0));
+    assert_eq!(plane.json(&["slo", "list"]).as_array().map(Vec::len), Some(OBJECTIVES - 1));
+    let versions = plane.json(&["slo", "history", "staging/throughput"])["versions"].clone();
+    let deleted: Vec<_> = versions.as_array().unwrap().iter().map(|one| one["deleted"] == true).collect();
+    assert_eq!(deleted, [true, false], "newest first");
+    assert_eq!(delete("SLO/throughput").status.code(), Some(1), "it is gone");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_objective_of_the_worked_set_is_measured_on_the_staging_cluster() {
     let _turn = turn();
@@ -137,6 +153,8 @@ async fn every_objective_of_the_worked_set_is_measured_on_the_staging_cluster() 
             one["objective"], one["standing"], one["budget_remaining_ratio"], one["total_events"]
         );
     }
+
+    deleting(&plane);
 
     // Without its server an objective made of queries is unknown, and says why.
     drop(server);

@@ -32,11 +32,11 @@ const MEMORY_MAX: Duration = Duration::from_secs(4 * 86_400);
 const WINDOW_DEFAULT: Duration = Duration::from_secs(86_400);
 /// The price moves by at most 5 % with each assessment, so that it never jumps with one sample.
 const PRICE_STEP: f64 = 0.05;
-/// A change must gain so many replicas' cost to be worth it, and so large a share of what runs beside: services of all sizes are to
-/// be as calm. What a scale-in gives back is whole replicas, so one is the least.
-const GAIN_MIN: f64 = 0.5;
-const GIVE_BACK_MIN: f64 = 1.0;
-const CHANGE_SHARE: f64 = 0.03;
+/// A change must gain so large a share of what runs: services of all sizes are to be as calm, and half a replica is little to one
+/// that runs fifty and much to one that runs four.
+const CHANGE_SHARE: f64 = 0.045;
+/// What a scale-in gives back is whole replicas, half of one too many by rounding alone.
+const GIVE_BACK_MIN: f64 = 0.5;
 /// Changes per change of the reference that are aimed at: clearly below twice as many.
 const CHURN_AIM: f64 = 1.6;
 /// Changes before their rate counts.
@@ -290,7 +290,7 @@ struct Worth {
 impl Worth {
     fn of(calm: f64, current: f64) -> Self {
         let share = CHANGE_SHARE * current;
-        Self { gain: calm * (GAIN_MIN + share), give_back: calm * (GIVE_BACK_MIN + share) }
+        Self { gain: calm * share, give_back: calm * (GIVE_BACK_MIN + share) }
     }
 }
 

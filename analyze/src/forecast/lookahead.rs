@@ -21,6 +21,8 @@ pub const LEADS: [usize; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 16, 20, 24];
 /// Probabilities of the quantiles: what a price of risk asks for lies between the median and one in a thousand.
 pub const LEVELS: [f64; 14] =
     [0.02, 0.075, 0.175, 0.375, 0.6, 0.775, 0.89, 0.945, 0.97, 0.985, 0.9925, 0.9965, 0.999, 0.99975];
+/// The level about which forecasts widen while nothing is seen: the first above the median.
+const MIDDLE: usize = 4;
 /// Steps that are kept: the longest lead and the longest slope.
 const KEPT: usize = 8;
 /// The level follows within so many steps: ten minutes at 15 s, the time scale on which a recurring burst is over.
@@ -54,6 +56,18 @@ struct Lead {
     made: VecDeque<Made>,
 }
 
+impl Lead {
+    /// Of the newest forecast: its quantiles, and what they lie around.
+    fn quantiles(&self) -> Option<(Vec<f64>, f64)> {
+        let made = self.made.back()?;
+        let mut values = self.regression.quantiles(&LEVELS);
+        for value in &mut values {
+            *value = (made.base + made.norm * (made.change + made.scale * *value)).max(0.0);
+        }
+        Some((values, (made.base + made.norm * made.change).max(0.0)))
+    }
+}
+
 /// The forecaster of one load signal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lookahead {
@@ -67,7 +81,6 @@ pub struct Lookahead {
     last: Option<Timestamp>,
     /// Steps since the last real sample.
     blind: u32,
-    blind_from: f64,
 }
 
 impl Lookahead {
@@ -85,7 +98,6 @@ impl Lookahead {
             taken: 0,
             last: None,
             blind: 0,
-            blind_from: 0.0,
         }
     }
 
@@ -153,33 +165,14 @@ impl Lookahead {
         }
     }
 
-    /// Nothing is seen: the load is taken to go on as the day's profile does, or to stay. Nothing is learned.
+    /// Nothing is seen: what was forecast last stands. Nothing is learned, and those forecasts are never judged.
     fn carry_on(&mut self, at: Timestamp) {
-        let (Some(last), Some(load)) = (self.last, self.recent.back().copied()) else { return };
-        self.blind += 1;
-        if self.blind == 1 {
-            self.blind_from = load;
+        if self.last.is_none() {
+            return;
         }
-        let (then, now) = (self.middle(last), self.middle(at));
-        let grown = match (self.day.at(then), self.day.at(now)) {
-            (Some(then), Some(now)) => (now - then) * self.day.growth(),
-            _ => 0.0,
-        };
-        self.last = Some(at);
-        self.push((load + grown).max(0.0));
+        (self.blind, self.last) = (self.blind.saturating_add(1), Some(at));
         for lead in &mut self.leads {
-            // The newest forecast is the one that stands; it is moved along and never judged.
             lead.made.drain(..lead.made.len().saturating_sub(1));
-        }
-        let (load, step_s) = (self.recent.back().copied().unwrap_or(load), self.step.as_secs_f64());
-        for (index, steps) in LEADS.iter().enumerate() {
-            let change = match (self.day.at(now), self.day.at(now + *steps as f64 * step_s)) {
-                (Some(now), Some(then)) => (then - now) * self.day.growth(),
-                _ => 0.0,
-            };
-            if let Some(made) = self.leads[index].made.back_mut() {
-                (made.base, made.change, made.due) = (load, change / made.norm, u64::MAX);
-            }
         }
     }
 
@@ -222,19 +215,19 @@ impl Lookahead {
         if unseen > BLIND_MAX {
             return None;
         }
-        // Errors grow with the square root of the time that nothing was seen.
-        let points = LEADS.iter().zip(&self.leads).filter_map(|(steps, lead)| {
-            let made = lead.made.back()?;
-            let wider = (1.0 + f64::from(self.blind) / *steps as f64).sqrt();
-            let mut values = lead.regression.quantiles(&LEVELS);
-            for value in &mut values {
-                let change = made.change + made.scale * wider * *value;
-                *value = (made.base + made.norm * change).max(0.0);
+        let at = last.checked_sub(SignedDuration::try_from(unseen).ok()?).ok()?;
+        let points = LEADS.iter().filter_map(|steps| {
+            let mut values = self.quantiles(at, *steps + self.blind as usize)?;
+            if self.blind > 0 {
+                // What is asked for blindly cannot be corrected by what comes, neither before it is due nor after: for each lead
+                // that passes unseen the errors of two add up.
+                let wider = (1.0 + 2.0 * f64::from(self.blind) / *steps as f64).sqrt();
+                let middle = values[MIDDLE];
+                values[MIDDLE..].iter_mut().for_each(|value| *value = middle + (*value - middle) * wider);
             }
             Some(OutlookPoint { after: self.step.saturating_mul(*steps as u32), values })
         });
         let points: Vec<_> = points.collect();
-        let at = last.checked_sub(SignedDuration::try_from(unseen).ok()?).ok()?;
         let coverage_ratio = self.leads[0].regression.coverage();
         (!points.is_empty()).then(|| Outlook {
             at,
@@ -243,6 +236,31 @@ impl Lookahead {
             late: Vec::new(),
             coverage_ratio,
         })
+    }
+
+    /// Quantiles of the load so many steps after the last sample, at `at`: between two leads straight; beyond the longest as the
+    /// day's profile goes on, with errors that grow with the square root of time.
+    fn quantiles(&self, at: Timestamp, steps: usize) -> Option<Vec<f64>> {
+        let after = LEADS.iter().position(|lead| *lead >= steps).unwrap_or(LEADS.len() - 1);
+        let (far, reach) = (self.leads[after].quantiles()?, LEADS[after]);
+        if reach == steps {
+            return Some(far.0);
+        }
+        let (values, middle) = far;
+        if reach > steps {
+            let before = after.saturating_sub(1);
+            let share = (steps - LEADS[before]) as f64 / (reach - LEADS[before]).max(1) as f64;
+            let near = self.leads[before].quantiles()?.0;
+            return Some(near.iter().zip(&values).map(|(near, far)| near + (far - near) * share).collect());
+        }
+        let (wider, step_s) = ((steps as f64 / reach as f64).sqrt(), self.step.as_secs_f64());
+        let seen = self.middle(at);
+        let place = |steps: usize| self.day.at(seen + steps as f64 * step_s);
+        let grown = match (place(reach), place(steps)) {
+            (Some(then), Some(now)) => (now - then) * self.day.growth(),
+            _ => 0.0,
+        };
+        Some(values.iter().map(|value| (middle + grown + (value - middle) * wider).max(0.0)).collect())
     }
 
     /// Mean pinball loss of the median, the 0.9 and the 0.99 quantile at a lead, in units of the load; `None` until judged.
@@ -327,6 +345,28 @@ mod tests {
             let high = quantile(&lookahead, 6, 0.97);
             assert!((2_000.0..2.5 * 2_200.0).contains(&high), "{high} after {after} steps");
         }
+    }
+
+    #[test]
+    fn jump_far_beyond_the_noise_is_followed_at_once() {
+        // Noise that goes back is learned within minutes, and this is none.
+        let noise = |second: f64| 1.0 + 0.03 * ((second * second) % 101.0 / 50.0 - 1.0);
+        let load = |second: f64| noise(second) * if second < 1_800.0 { 1_000.0 } else { 2_200.0 };
+        let lookahead = watch(120, load);
+        assert!(quantile(&lookahead, 6, 0.6) > 0.9 * load(1_800.0), "{:?}", lookahead.outlook());
+    }
+
+    #[test]
+    fn way_that_was_foreseen_is_gone_on_while_blind() {
+        // Four hours of rises and falls of ten minutes each; nothing is seen from the third minute of a rise on.
+        let load = |second: f64| 100.0 + (second % 1_200.0 - 600.0).abs() / 2.0;
+        let samples = 12 * 80 + 40 + 12;
+        let mut lookahead = watch(samples, load);
+        let seen = load(samples as f64 * 15.0);
+        (1..=8).for_each(|blind| _ = lookahead.observe(at((samples + blind) * 15), None));
+        let (median, comes) = (quantile(&lookahead, 8, 0.6), load((samples + 16) as f64 * 15.0));
+        assert!(comes > 1.4 * seen);
+        assert!(median > seen + 0.4 * (comes - seen), "{median} of {comes}, last seen {seen}");
     }
 
     #[test]

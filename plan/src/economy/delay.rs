@@ -33,9 +33,12 @@ impl Delay {
             line.in_effect().filter(|entry| self.newest.is_none_or(|newest| entry.created_at > newest))
         {
             self.newest = Some(entry.created_at);
-            // A scale-out before the last was complete ends its measurement: which replica belongs to which nobody can tell.
-            self.waiting =
-                entry.replicas().filter(|_| entry.scales_out()).map(|replicas| (entry.created_at, replicas));
+            let asked = entry.replicas().filter(|_| entry.scales_out());
+            // The same number told again is no new request. A larger one before the last was complete ends its measurement: which
+            // replica belongs to which nobody can tell.
+            if asked.is_none() || asked != self.waiting.map(|(_, replicas)| replicas) {
+                self.waiting = asked.map(|replicas| (entry.created_at, replicas));
+            }
         }
         let Some((asked_at, replicas)) = self.waiting else { return };
         let waited = |at: Timestamp| Duration::try_from(at.duration_since(asked_at)).ok();
@@ -66,5 +69,44 @@ impl Delay {
     #[must_use]
     pub fn samples(&self) -> usize {
         self.seen.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixtures::{scale_record, service, service_assessment},
+        ledger::Ledger,
+    };
+    use proto::model::{DirectiveKind, DirectiveState};
+
+    /// Three replicas until `after`, five from then on, watched every 15 s; these directives ask for five.
+    fn learned(asked: &[i64], after: i64) -> Delay {
+        let (mut delay, mut ledger) = (Delay::default(), Ledger::default());
+        for second in (0..=600).step_by(15) {
+            for (index, then) in asked.iter().enumerate().filter(|(_, then)| **then == second) {
+                let before = if index == 0 { 3 } else { 5 };
+                ledger.put(&scale_record(index as u32 + 1, before, 5, DirectiveState::Applied, *then));
+            }
+            let ready = if second < after { 3.0 } else { 5.0 };
+            let signals =
+                [("load", 100.0), ("ready_replicas", ready), ("utilisation", 0.5), ("bad_ratio", 0.0)];
+            let seen = service_assessment("catalog", second, &signals);
+            delay.observe(&seen, ledger.line(&service("catalog"), DirectiveKind::Scale));
+        }
+        delay
+    }
+
+    #[test]
+    fn delay_runs_from_the_request_to_the_last_replica() {
+        let delay = learned(&[60], 150);
+        assert_eq!(delay.seen, [Duration::from_secs(90)]);
+    }
+
+    #[test]
+    fn request_that_is_told_again_is_measured_from_the_first() {
+        let delay = learned(&[60, 105, 150], 150);
+        assert_eq!(delay.seen, [Duration::from_secs(90)]);
     }
 }

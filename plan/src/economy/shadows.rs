@@ -27,6 +27,10 @@ const SPENT_FIRST: f64 = 0.5;
 const SPENT_MORE: f64 = 0.4;
 /// ... half of that after so many samples: ten hours at 15 s.
 const SPENT_SAMPLES: f64 = 2_400.0;
+/// While the budget is missed, so much more than the reference may be spent, ...
+const COST_PRESSED: f64 = 1.03;
+/// ... where it buys much: one percent of cost takes at least so many percent off what is late.
+const ELASTICITY_MIN: f64 = 15.0;
 /// Where nothing is promised.
 pub const ALLOWED_DEFAULT: f64 = 0.001;
 
@@ -149,7 +153,7 @@ impl Shadows {
         self.shadow_replicas = self.shadow_replicas * keep + f64::from(held[rung]);
     }
 
-    /// The price that spends its share of the budget and no more than the reference costs.
+    /// The price that spends its share of the budget and no more than the reference costs, or little more where that helps much.
     pub(super) fn price(&mut self, allowed: f64, seen: &Seen) -> f64 {
         let known = self.settled / (self.settled + SPENT_SAMPLES);
         let aim = (SPENT_FIRST + SPENT_MORE * known) * allowed;
@@ -176,7 +180,10 @@ impl Shadows {
             let cheaper = price_of(next.saturating_sub(1)).ln();
             let step = price_of(next).ln() - cheaper;
             let enough = if next == 0 { 0.0 } else { share((before.0 / aim).ln(), (before.0 / now.0).ln()) };
-            if next > 0 && now.1 > 1.0 {
+            let pays = before.0 > aim
+                && now.1 <= COST_PRESSED
+                && (before.0 / now.0).ln() >= ELASTICITY_MIN * (now.1 / before.1).ln();
+            if next > 0 && now.1 > 1.0 && !pays {
                 let paid = share(1.0 - before.1, now.1 - before.1);
                 let part = if now.0 <= aim { paid.min(enough) } else { paid };
                 (found, rung) = ((cheaper + step * part).exp(), next - 1);

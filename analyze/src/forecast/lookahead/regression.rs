@@ -20,7 +20,15 @@ const MEMORY: f64 = 40_000.0;
 const ERROR_MAX: f64 = 30.0;
 /// Errors are cut at so many of their sizes before the size follows them: a step of the load is a rare large error, which the
 /// histogram's tail shows. Were the size to grow with it as well, it would count twice.
-const SIZE_MAX: f64 = 6.0;
+const SIZE_MAX: f64 = 4.0;
+/// What slopes and the distance from the level add or take away is held within so many sizes of errors: weights learned in minutes
+/// of noise say nothing of a change that is far beyond it, ...
+const RISE_MAX: f64 = 2.0;
+const FALL_MAX: f64 = 4.0;
+/// ... and more with the square root of what was learned, from an hour at 15 s on.
+const TRUST_SAMPLES: f64 = 240.0;
+/// Those features come first.
+const RECENT: usize = 3;
 /// The size of errors follows within 33 samples, and beside it slowly over 2,000; both together guard against calm that ends.
 const FAST_GAIN: f64 = 0.03;
 const SLOW_GAIN: f64 = 0.000_5;
@@ -41,6 +49,10 @@ const PER_OCTAVE: f64 = 4.0;
 const JUDGED: u64 = 8;
 /// The prior of the histogram counts as so many samples: a quarter of an hour at 15 s.
 const PRIOR_SAMPLES: f64 = 60.0;
+
+fn weighed(weights: &[f64], features: &[f64]) -> f64 {
+    weights.iter().zip(features).map(|(weight, feature)| weight * feature).sum()
+}
 
 /// What was predicted against what came.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +89,10 @@ impl Regression {
 
     /// The predicted change.
     pub(super) fn change(&self, features: &[f64; FEATURES]) -> f64 {
-        self.weights.iter().zip(features).map(|(weight, feature)| weight * feature).sum()
+        let recent = weighed(&self.weights[..RECENT], &features[..RECENT]);
+        let size = self.scale() * (1.0 + self.samples as f64 / TRUST_SAMPLES).sqrt();
+        recent.clamp(-FALL_MAX * size, RISE_MAX * size)
+            + weighed(&self.weights[RECENT..], &features[RECENT..])
     }
 
     /// The size of errors now.
@@ -121,7 +136,7 @@ impl Regression {
     fn update(&mut self, features: &[f64; FEATURES], scale: f64, seen: f64) {
         const FORGET: f64 = 1.0 - 1.0 / MEMORY;
         let limit = ERROR_MAX * scale;
-        let error = (seen - self.change(features)).clamp(-limit, limit);
+        let error = (seen - weighed(&self.weights, features)).clamp(-limit, limit);
         let mut spread = [0.0; FEATURES];
         for (sum, row) in spread.iter_mut().zip(&self.variance) {
             *sum = row.iter().zip(features).map(|(cell, feature)| cell * feature).sum();

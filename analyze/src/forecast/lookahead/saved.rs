@@ -9,8 +9,8 @@ use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 impl Stored for Lookahead {
     fn save(&self, writer: &mut Writer) {
-        let Self { step, leads, recent, day, week, level, taken, last, blind, blind_from } = self;
-        writer.put(step).put(level).put(taken).put(last).put(blind).put(blind_from);
+        let Self { step, leads, recent, day, week, level, taken, last, blind } = self;
+        writer.put(step).put(level).put(taken).put(last).put(blind);
         let recent: Vec<f64> = recent.iter().copied().collect();
         writer.list(&recent).list(leads);
         day.save(writer);
@@ -20,14 +20,14 @@ impl Stored for Lookahead {
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         let step: Duration = reader.get()?;
         let (level, taken, last) = (reader.get()?, reader.get()?, reader.get()?);
-        let (blind, blind_from) = (reader.get()?, reader.get()?);
+        let blind = reader.get()?;
         let recent: VecDeque<f64> = reader.list()?.into();
         let leads: Vec<Lead> = reader.list()?;
         if leads.len() != LEADS.len() || recent.len() > KEPT || step.is_zero() {
             return Err(reader.damaged());
         }
         let (day, week) = (Profile::daily().load(reader)?, Profile::weekly().load(reader)?);
-        Ok(Self { step, leads, recent, day, week, level, taken, last, blind, blind_from })
+        Ok(Self { step, leads, recent, day, week, level, taken, last, blind })
     }
 }
 

@@ -6,7 +6,7 @@ pub mod rest;
 pub mod scale;
 
 use crate::score::Cost;
-use proto::model::{Action, Counterfactual, Evidence, ExpectedEffect, ResourceId};
+use proto::model::{Action, Counterfactual, Evidence, ExpectedEffect, InputAsk, ResourceId};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -61,12 +61,14 @@ pub struct Survey {
     pub candidates: Vec<Candidate>,
     /// What was thought of and dropped before it could be weighed: the change and the reason.
     pub dropped: Vec<(String, String)>,
+    /// What each input asked for.
+    pub asked: Vec<InputAsk>,
 }
 
 impl Survey {
     /// Nothing to weigh, for this reason.
     pub fn nothing(text: impl Into<String>) -> Self {
         let cost = Cost { unmet_permille: 0, idle_replicas: 0, changed: 0, order: 0 };
-        Self { hold: Hold { cost, text: text.into() }, candidates: Vec::new(), dropped: Vec::new() }
+        Self { hold: Hold { cost, text: text.into() }, candidates: Vec::new(), dropped: Vec::new(), asked: Vec::new() }
     }
 }

@@ -1,6 +1,7 @@
 //! Plan's own API: reports to the wire. Decides nothing.
 
 use crate::{
+    operating::{Operating, Tuning},
     report::{Considered, PlanReport},
     service::Reports,
 };
@@ -25,8 +26,18 @@ impl Plan for Server {
 }
 
 fn to_wire(report: PlanReport) -> wire::PlanReport {
-    let PlanReport { resource, at, policy, autonomy, text, considered, directive_id, reductions_forbidden } =
-        report;
+    let PlanReport {
+        resource,
+        at,
+        policy,
+        autonomy,
+        text,
+        considered,
+        directive_id,
+        reductions_forbidden,
+        asked,
+        operating,
+    } = report;
     wire::PlanReport {
         resource: Some(resource.into()),
         at_unix_ms: at.as_millisecond(),
@@ -37,18 +48,31 @@ fn to_wire(report: PlanReport) -> wire::PlanReport {
         directive_id: directive_id.map(|id| id.to_string()).unwrap_or_default(),
         reductions_forbidden: reductions_forbidden.is_some(),
         reductions_reason: reductions_forbidden.unwrap_or_default(),
-        operating: None,
-        asked: Vec::new(),
+        operating: operating.map(|operating| operating_to_wire(&operating)),
+        asked: asked.into_iter().map(Into::into).collect(),
+    }
+}
+
+fn operating_to_wire(operating: &Operating) -> wire::OperatingState {
+    let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let Tuning { cadence, look_ahead, sensitivity } = operating.tuning();
+    wire::OperatingState {
+        state: operating.state().to_string(),
+        since_unix_ms: operating.since().map_or(0, jiff::Timestamp::as_millisecond),
+        reason: operating.reason(),
+        cadence_ms: millis(cadence),
+        look_ahead_ms: millis(look_ahead),
+        sensitivity_factor: sensitivity,
     }
 }
 
 fn considered_to_wire(considered: Considered) -> wire::Considered {
-    let Considered { action, choice, reason, guardrails } = considered;
+    let Considered { action, choice, reason, guardrails, cost } = considered;
     wire::Considered {
         action,
         verdict: choice.to_string(),
         reason,
         guardrails: guardrails.into_iter().map(Into::into).collect(),
-        cost: None,
+        cost: cost.map(Into::into),
     }
 }

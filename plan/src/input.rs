@@ -5,6 +5,7 @@ use crate::{
     economy::Economy,
     history::History,
     ledger::{Ledger, Line},
+    operating::Operating,
 };
 use proto::model::{
     ActuatorSpec, Assessment, AutonomyLevel, Objective, PauseState, PolicySpec, ResourceId, ScalePolicy,
@@ -47,6 +48,8 @@ pub struct PlanInput<'a> {
     pub history: &'a History,
     /// What risk and replicas are worth to it.
     pub economy: &'a Economy,
+    /// How it fares, and how closely it is followed.
+    pub operating: Operating,
     /// Whether what is too much for it can be turned away at once.
     pub sheds: bool,
     /// Directives that scale it.

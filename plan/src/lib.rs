@@ -9,6 +9,7 @@ mod few;
 pub mod history;
 pub mod input;
 pub mod ledger;
+pub mod operating;
 pub mod world;
 
 pub mod candidates;

@@ -134,7 +134,7 @@ fn decide(wish: Wish<'_>, scene: &Scene<'_>, ids: &mut IdGenerator) -> Decision 
     };
     let reason = if vetoes.is_empty() { candidate.text.clone() } else { vetoes.join(", ") };
     let action = format!("{} ({})", candidate.action, policy.objective);
-    let considered = Considered { action, choice, reason, guardrails: verdicts.clone() };
+    let considered = Considered { action, choice, reason, guardrails: verdicts.clone(), cost: None };
     let report = PlanReport {
         resource: candidate.resource.clone(),
         at: scene.now,
@@ -144,6 +144,8 @@ fn decide(wish: Wish<'_>, scene: &Scene<'_>, ids: &mut IdGenerator) -> Decision 
         considered: vec![considered],
         directive_id: None,
         reductions_forbidden: None,
+        asked: Vec::new(),
+        operating: None,
     };
     if choice != Choice::Chosen {
         return Decision { directive: None, report, faults: Vec::new() };

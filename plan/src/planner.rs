@@ -35,7 +35,10 @@ pub struct Decision {
 pub fn plan(input: &PlanInput<'_>, now: Timestamp, ids: &mut IdGenerator) -> Vec<Decision> {
     let measures = measures::plan(input, now, ids);
     let decisions = by_policy(input, now, ids);
-    if measures.is_empty() { decisions } else { measures::join(decisions, measures) }
+    let mut decisions = if measures.is_empty() { decisions } else { measures::join(decisions, measures) };
+    let own = decisions.iter_mut().filter(|decision| decision.report.resource == *input.service);
+    own.for_each(|decision| decision.report.operating = Some(input.operating));
+    decisions
 }
 
 fn by_policy(input: &PlanInput<'_>, now: Timestamp, ids: &mut IdGenerator) -> Vec<Decision> {
@@ -135,7 +138,7 @@ struct Case<'a> {
 
 fn decide(case: Case<'_>, ids: &mut IdGenerator) -> Decision {
     let Case { resource, kind, situation, survey } = case;
-    let Survey { hold, mut candidates, dropped } = survey;
+    let Survey { hold, mut candidates, dropped, asked } = survey;
     candidates.sort_by_key(|candidate| candidate.cost);
     let (mut considered, mut chosen, mut held_back) = (Vec::new(), None, None);
     for candidate in candidates {
@@ -149,7 +152,10 @@ fn decide(case: Case<'_>, ids: &mut IdGenerator) -> Decision {
     }
     considered.extend(dropped.into_iter().map(|(action, reason)| rejected(action, reason)));
     if chosen.is_some() {
-        considered.push(rejected("change nothing".to_owned(), hold.text.clone()));
+        considered.push(Considered {
+            cost: Some(hold.cost.into()),
+            ..rejected("change nothing".to_owned(), hold.text.clone())
+        });
     }
     let text = match (&chosen, &held_back) {
         (Some((candidate, _)), _) => candidate.text.clone(),
@@ -165,6 +171,8 @@ fn decide(case: Case<'_>, ids: &mut IdGenerator) -> Decision {
         considered,
         directive_id: situation.line.under_way().map(|entry| entry.id),
         reductions_forbidden: reductions_forbidden(kind, &situation),
+        asked,
+        operating: None,
     };
     match chosen {
         Some((candidate, verdicts)) => give(candidate, verdicts, &situation, report, ids),
@@ -173,12 +181,12 @@ fn decide(case: Case<'_>, ids: &mut IdGenerator) -> Decision {
 }
 
 fn weigh(candidate: &Candidate, situation: &Situation<'_>, helps: bool, taken: bool) -> Considered {
-    let action = candidate.action.to_string();
+    let (action, cost) = (candidate.action.to_string(), Some(candidate.cost.into()));
     if taken {
-        return rejected(action, "a better one was chosen".to_owned());
+        return Considered { cost, ..rejected(action, "a better one was chosen".to_owned()) };
     }
     if !helps {
-        return rejected(action, "changing nothing is no worse".to_owned());
+        return Considered { cost, ..rejected(action, "changing nothing is no worse".to_owned()) };
     }
     let guardrails = guardrails::judge(candidate, situation);
     let (choice, reason) = if guardrails.iter().all(|verdict| !verdict.vetoed) {
@@ -188,11 +196,11 @@ fn weigh(candidate: &Candidate, situation: &Situation<'_>, helps: bool, taken: b
     } else {
         (Choice::Blocked, vetoes(&guardrails))
     };
-    Considered { action, choice, reason, guardrails }
+    Considered { action, choice, reason, guardrails, cost }
 }
 
 fn rejected(action: String, reason: String) -> Considered {
-    Considered { action, choice: Choice::Rejected, reason, guardrails: Vec::new() }
+    Considered { action, choice: Choice::Rejected, reason, guardrails: Vec::new(), cost: None }
 }
 
 fn vetoes(verdicts: &[GuardrailVerdict]) -> String {
@@ -235,7 +243,7 @@ fn directive(
     let expiry = if autonomy == AutonomyLevel::Act { EXPIRY } else { EXPIRY_FOR_PEOPLE };
     let others = report.considered.iter().filter(|considered| considered.choice != Choice::Chosen);
     let rejected = others
-        .map(|c| Alternative { action: c.action.clone(), reason: c.reason.clone(), cost: None })
+        .map(|c| Alternative { action: c.action.clone(), reason: c.reason.clone(), cost: c.cost })
         .collect();
     let preconditions =
         Preconditions { max_evidence_age: evidence_age(&candidate), requires_known_data: candidate.reduces };
@@ -267,7 +275,15 @@ fn directive(
         preconditions,
         expected,
         counterfactual,
-        rationale: Rationale { text, evidence, rejected, guardrails, symptom_ids, ..Rationale::default() },
+        rationale: Rationale {
+            text,
+            evidence,
+            rejected,
+            guardrails,
+            symptom_ids,
+            asked: report.asked.clone(),
+            cost: Some(candidate.cost.into()),
+        },
         blast_radius_ratio: candidate.blast_radius_ratio,
         reduces,
         undo_of: None,

@@ -1,7 +1,8 @@
 //! What Plan did about a resource and why: chosen, rejected, blocked or waiting, for people to read.
 
+use crate::operating::Operating;
 use jiff::Timestamp;
-use proto::model::{AutonomyLevel, GuardrailVerdict, ResourceId};
+use proto::model::{AutonomyLevel, ExpectedCost, GuardrailVerdict, InputAsk, ResourceId};
 use std::fmt;
 use uuid::Uuid;
 
@@ -37,7 +38,7 @@ impl fmt::Display for Choice {
 }
 
 /// A candidate that was weighed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Considered {
     /// The change.
     pub action: String,
@@ -47,10 +48,12 @@ pub struct Considered {
     pub reason: String,
     /// What each guardrail said, where they were asked.
     pub guardrails: Vec<GuardrailVerdict>,
+    /// What it is expected to cost; `None` where it was dropped before it was weighed.
+    pub cost: Option<ExpectedCost>,
 }
 
 /// What Plan does about one resource and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use = "an unread report explains nothing"]
 pub struct PlanReport {
     /// Which resource.
@@ -69,6 +72,10 @@ pub struct PlanReport {
     pub directive_id: Option<Uuid>,
     /// Why nothing may be reduced now, if so.
     pub reductions_forbidden: Option<String>,
+    /// What each input asked for.
+    pub asked: Vec<InputAsk>,
+    /// How the service fares; `None` for an edge.
+    pub operating: Option<Operating>,
 }
 
 impl PlanReport {
@@ -84,18 +91,30 @@ impl PlanReport {
             text,
             considered: Vec::new(),
             directive_id: None,
+            asked: Vec::new(),
+            operating: None,
         }
     }
 }
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, at: _, policy, autonomy, text, considered, directive_id, reductions_forbidden } =
-            self;
+        let Self {
+            resource,
+            at: _,
+            policy,
+            autonomy,
+            text,
+            considered,
+            directive_id,
+            reductions_forbidden,
+            asked: _,
+            operating: _,
+        } = self;
         let policy = if policy.is_empty() { "none" } else { policy };
         writeln!(f, "{resource} (policy {policy}, {autonomy})")?;
         writeln!(f, "  {text}")?;
-        for Considered { action, choice, reason, guardrails } in considered {
+        for Considered { action, choice, reason, guardrails, cost: _ } in considered {
             writeln!(f, "  {choice:<8} {action}: {reason}")?;
             for GuardrailVerdict { guardrail, vetoed, reason } in guardrails {
                 writeln!(f, "    {} {guardrail}: {reason}", if *vetoed { "veto" } else { "pass" })?;

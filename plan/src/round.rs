@@ -31,6 +31,7 @@ impl Held {
                 choice: Choice::Rejected,
                 reason,
                 guardrails: Vec::new(),
+                cost: None,
             };
             report.considered = rest.dearer().into_iter().map(considered).collect();
         }
@@ -74,22 +75,47 @@ impl Rounds {
     }
 
     /// Looks through services for those at which something may have to be done, or about which something new is to be said;
-    /// they are added to `busy`. Of the others the numbers are taken down. Allocates nothing for those.
+    /// they are added to `busy`. Of the others the numbers are taken down. Allocates nothing for those. `unprompted`: there is no
+    /// news, so that those that rest are looked at as often as their state asks for.
     pub fn screen<'s>(
         &mut self,
         world: &World,
         services: impl Iterator<Item = &'s ResourceId>,
-        now: Timestamp,
+        (now, unprompted): (Timestamp, bool),
         busy: &mut Vec<ResourceId>,
     ) {
         let mut scratch = Scratch::default();
         for service in services {
             let Some(input) = world.input_in(service, &mut scratch) else { continue };
-            if !self.rests(&input, now) {
+            let early = unprompted && self.is_early(&input, now);
+            if !early && !self.rests(&input, now) {
                 busy.push(service.clone());
             }
             scratch.take_back(input);
         }
+    }
+
+    /// It rested when it was last looked at, and that is not long enough ago.
+    fn is_early(&mut self, input: &PlanInput<'_>, now: Timestamp) -> bool {
+        let held = self.held.get_mut(input.service);
+        let Some((held, rest)) =
+            held.and_then(|held| held.rest.as_ref().map(|rest| rest.at).map(|at| (held, at)))
+        else {
+            return false;
+        };
+        // A tick may come a little before its time.
+        let cadence = input.operating.tuning().cadence.mul_f64(0.9);
+        if now.duration_since(rest).unsigned_abs() >= cadence {
+            return false;
+        }
+        held.round = self.round;
+        let round = self.round;
+        for called in planner::named_edges(input) {
+            if let Some(held) = self.held.get_mut(called.edge) {
+                held.round = round;
+            }
+        }
+        true
     }
 
     fn rests(&mut self, input: &PlanInput<'_>, now: Timestamp) -> bool {
@@ -111,6 +137,7 @@ impl Rounds {
             return false;
         }
         held.rest = Some(rest);
+        held.report.operating = Some(input.operating);
         true
     }
 
@@ -131,7 +158,7 @@ mod tests {
         let now = at(plant.second);
         let mut busy = Vec::new();
         rounds.begin();
-        rounds.screen(&plant.world, plant.world.services(), now, &mut busy);
+        rounds.screen(&plant.world, plant.world.services(), (now, false), &mut busy);
         for service in &busy {
             let input = plant.world.input(service).unwrap();
             for decision in planner::plan(&input, now, &mut IdGenerator::from_seed(1)) {

@@ -1,5 +1,7 @@
 //! How candidates are ranked: the order of the fields is the ranking, the last one makes it total.
 
+use proto::model::ExpectedCost;
+
 /// What a candidate costs; the smallest is best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cost {
@@ -22,6 +24,14 @@ impl Cost {
             changed: replicas.abs_diff(current),
             order: replicas,
         }
+    }
+}
+
+impl From<Cost> for ExpectedCost {
+    fn from(cost: Cost) -> Self {
+        let Cost { unmet_permille, idle_replicas, changed, order: _ } = cost;
+        let unserved_ratio = (f64::from(unmet_permille) / 1000.0).min(1.0);
+        Self { unserved_ratio, idle_replicas, changed, replicas_worth: None }
     }
 }
 

@@ -196,7 +196,7 @@ impl Planner {
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stopper = self.ctx.stopper.clone();
         loop {
-            let mut dirty = Dirty::nothing();
+            let (mut dirty, mut unprompted) = (Dirty::nothing(), false);
             tokio::select! {
                 () = stopper.stopped() => return,
                 Some(answer) = self.proposals.next() => {
@@ -212,21 +212,25 @@ impl Planner {
                         self.take_in(event, &mut dirty);
                     }
                 }
-                _ = ticker.tick() => dirty = Dirty::All,
+                _ = ticker.tick() => {
+                    (dirty, unprompted) = (Dirty::All, true);
+                }
             }
-            self.weigh(&mut dirty);
-            self.round(dirty);
+            unprompted &= !self.weigh(&mut dirty);
+            self.round(dirty, unprompted);
         }
     }
 
-    /// Levels fall, and rise, before the next plan is made.
-    fn weigh(&mut self, dirty: &mut Dirty) {
+    /// Levels fall, and rise, before the next plan is made. Whether any did.
+    fn weigh(&mut self, dirty: &mut Dirty) -> bool {
         let all = matches!(dirty, Dirty::All);
         let changes = self.world.reconsider(all, self.ctx.clock.now());
-        if !changes.is_empty() {
+        let any = !changes.is_empty();
+        if any {
             *dirty = Dirty::All;
         }
         self.earned.put(self.world.standings.take_unsent(), changes);
+        any
     }
 
     fn take_in(&mut self, event: Event, dirty: &mut Dirty) {
@@ -267,14 +271,14 @@ impl Planner {
     }
 
     /// Plans what is dirty, reports, and sends proposals on their way.
-    fn round(&mut self, dirty: Dirty) {
+    fn round(&mut self, dirty: Dirty, unprompted: bool) {
         let (some, since) = match dirty {
             Dirty::All => (None, None),
             Dirty::Some { services, since } if !services.is_empty() => (Some(services), since),
             Dirty::Some { .. } => return,
         };
         let timer = self.metrics.round.start_timer();
-        let busy = self.busy(some.as_ref());
+        let busy = self.busy(some.as_ref(), unprompted);
         for service in &busy {
             for decision in self.decide(service) {
                 let policies = self.world.input(service).and_then(|input| input.assessment);
@@ -291,7 +295,7 @@ impl Planner {
     }
 
     /// The services for which a whole plan is to be made; `None`: of all.
-    fn busy(&self, some: Option<&BTreeSet<ResourceId>>) -> Vec<ResourceId> {
+    fn busy(&self, some: Option<&BTreeSet<ResourceId>>, unprompted: bool) -> Vec<ResourceId> {
         let (now, mut busy) = (self.ctx.clock.now(), Vec::new());
         self.reports.with(|rounds| {
             if some.is_none() {
@@ -300,8 +304,11 @@ impl Planner {
             match (self.links.broken(), some) {
                 (Some(_), Some(some)) => busy.extend(some.iter().cloned()),
                 (Some(_), None) => busy.extend(self.world.services().cloned()),
-                (None, Some(some)) => rounds.screen(&self.world, some.iter(), now, &mut busy),
-                (None, None) => rounds.screen(&self.world, self.world.services(), now, &mut busy),
+                (None, Some(some)) => rounds.screen(&self.world, some.iter(), (now, false), &mut busy),
+                (None, None) => {
+                    let services = self.world.services();
+                    rounds.screen(&self.world, services, (now, unprompted), &mut busy);
+                }
             }
         });
         busy

@@ -6,11 +6,12 @@ use crate::{
         Standings, evidence_of,
         shadow::{self, Shadows},
     },
-    data::is_whole,
+    data::{interval, is_whole},
     economy::{Economy, Terms},
     history::History,
     input::{Incoming, NamedPolicy, Outgoing, PlanInput, PolicyView},
     ledger::Ledger,
+    operating::{Look, Operating, pressure, spare},
 };
 use jiff::Timestamp;
 use proto::model::{
@@ -34,6 +35,7 @@ pub struct World {
     last_good: BTreeMap<ResourceId, Arc<Assessment>>,
     histories: BTreeMap<ResourceId, History>,
     economies: BTreeMap<ResourceId, Economy>,
+    operating: BTreeMap<ResourceId, Operating>,
     no_history: History,
     no_economy: Box<Economy>,
     /// Services with a limiter that follows the advised admission.
@@ -70,6 +72,7 @@ impl World {
             last_good: BTreeMap::new(),
             histories: BTreeMap::new(),
             economies: BTreeMap::new(),
+            operating: BTreeMap::new(),
             no_history: History::default(),
             no_economy: Box::default(),
             shedding: BTreeSet::new(),
@@ -119,11 +122,28 @@ impl World {
         if resource.kind() == ResourceKind::Service {
             self.histories.entry(resource.clone()).or_default().observe(&assessment);
             self.reckon(&assessment);
+            self.watch(&assessment);
             if is_whole(&assessment) {
                 self.last_good.insert(resource.clone(), assessment.clone());
             }
         }
         self.assessments.insert(resource, assessment);
+    }
+
+    /// How the service fares.
+    fn watch(&mut self, seen: &Assessment) {
+        let Some(node) = self.services.get(&seen.resource) else { return };
+        let scale = match node.policy() {
+            PolicyView::One(policy) => policy.spec.scale,
+            PolicyView::None | PolicyView::Conflicting(..) => None,
+        };
+        let look = Look {
+            at: seen.at,
+            pressure: pressure(seen, node.objective),
+            spare: scale.is_some_and(|scale| spare(seen, &scale)),
+            interval: interval(seen),
+        };
+        self.operating.entry(seen.resource.clone()).or_default().observe(&look);
     }
 
     /// What the assessment says of risk and cost, where a policy scales the service.
@@ -192,6 +212,7 @@ impl World {
             last_good: self.last_good.get(service).map(AsRef::as_ref),
             history: self.histories.get(service).unwrap_or(&self.no_history),
             economy: self.economies.get(service).unwrap_or(&self.no_economy),
+            operating: self.operating.get(service).copied().unwrap_or_default(),
             sheds: self.shedding.contains(service),
             scale_line: self.ledger.line(service, DirectiveKind::Scale),
             outgoing: room.outgoing,
@@ -304,6 +325,7 @@ impl World {
         self.last_good.retain(|resource, _| known(resource));
         self.histories.retain(|resource, _| known(resource));
         self.economies.retain(|resource, _| known(resource));
+        self.operating.retain(|resource, _| known(resource));
         self.services = services;
     }
 }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use chassis::exit;
 use proto::{
     client::Review,
-    model::{DirectiveRecord, DirectiveState, Outcome, ResourceId},
+    model::{DirectiveRecord, DirectiveState, ExpectedCost, InputAsk, Outcome, ResourceId},
 };
 use serde::Serialize;
 use std::io::Write;
@@ -106,6 +106,12 @@ async fn show(clients: &Clients, id: &str, format: Format) -> anyhow::Result<()>
     output::print(format, &Whole { record, outcomes }, describe)
 }
 
+fn cost_text(cost: &ExpectedCost) -> String {
+    let ExpectedCost { unserved_ratio, idle_replicas, changed, replicas_worth } = cost;
+    let worth = replicas_worth.map_or_else(String::new, |worth| format!(", worth {worth:.1} replicas"));
+    format!("{:.1} % unserved, {idle_replicas} idle, {changed} changed{worth}", 100.0 * unserved_ratio)
+}
+
 fn describe(whole: &Whole) -> String {
     let Whole { record: DirectiveRecord { directive, state, history, .. }, outcomes } = whole;
     let mut text = format!(
@@ -125,12 +131,34 @@ fn describe(whole: &Whole) -> String {
     for evidence in &directive.rationale.evidence {
         line(format!("  saw {} = {} {}", evidence.signal, number(evidence.value), evidence.text));
     }
+    for InputAsk { input, asks, text } in &directive.rationale.asked {
+        let asks = asks.map_or_else(|| "nothing in particular".to_owned(), |asks| number(Some(asks)));
+        line(format!("  {input} asked for {asks}: {text}"));
+    }
+    if let Some(cost) = &directive.rationale.cost {
+        line(format!("  expected cost: {}", cost_text(cost)));
+    }
     for effect in &directive.expected {
         let harm = if effect.breach_is_harm { ", else it is harm" } else { "" };
         line(format!("  promises {} in [{}, {}]{harm}", effect.signal, effect.lower, effect.upper));
     }
+    for path in &directive.counterfactual {
+        if let Some(last) = path.points.last() {
+            line(format!(
+                "  otherwise {} would be {} ({} to {}) after {} s, by {}",
+                path.signal,
+                number(Some(last.q50)),
+                number(Some(last.q10)),
+                number(Some(last.q90)),
+                last.after.as_secs(),
+                path.method
+            ));
+        }
+    }
     for alternative in &directive.rationale.rejected {
-        line(format!("  not {}: {}", alternative.action, alternative.reason));
+        let cost =
+            alternative.cost.as_ref().map_or_else(String::new, |cost| format!(" ({})", cost_text(cost)));
+        line(format!("  not {}{cost}: {}", alternative.action, alternative.reason));
     }
     for verdict in &directive.rationale.guardrails {
         let word = if verdict.vetoed { "VETO" } else { "ok" };

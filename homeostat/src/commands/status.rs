@@ -44,8 +44,33 @@ pub struct ResourceStatus {
     capacity_per_replica: Option<f64>,
     symptoms: Vec<Symptom>,
     plan: String,
+    operating: Option<OperatingStatus>,
     reductions_forbidden: bool,
     reductions_reason: String,
+}
+
+/// How a service fares, and how closely it is followed for that.
+#[derive(Debug, Clone, Serialize)]
+pub struct OperatingStatus {
+    state: String,
+    since_unix_ms: i64,
+    reason: String,
+    cadence_ms: u64,
+    look_ahead_ms: u64,
+    sensitivity_factor: f64,
+}
+
+impl From<&wire::OperatingState> for OperatingStatus {
+    fn from(value: &wire::OperatingState) -> Self {
+        Self {
+            state: value.state.clone(),
+            since_unix_ms: value.since_unix_ms,
+            reason: value.reason.clone(),
+            cadence_ms: value.cadence_ms,
+            look_ahead_ms: value.look_ahead_ms,
+            sensitivity_factor: value.sensitivity_factor,
+        }
+    }
 }
 
 /// A target that does not answer.
@@ -220,11 +245,29 @@ fn resources(
             capacity_per_replica: assessment.capacity.per_replica,
             symptoms: assessment.symptoms.iter().filter(|symptom| symptom.is_open()).cloned().collect(),
             plan: report.map(|report| report.text.clone()).unwrap_or_default(),
+            operating: report.and_then(|report| report.operating.as_ref()).map(Into::into),
             reductions_forbidden: report.is_some_and(|report| report.reductions_forbidden),
             reductions_reason: report.map(|report| report.reductions_reason.clone()).unwrap_or_default(),
         }
     };
     assessments.iter().map(one).collect()
+}
+
+/// How closely a service is followed, where that is not as ever.
+fn followed(resource: &ResourceStatus) -> String {
+    match &resource.operating {
+        Some(OperatingStatus { state, reason, cadence_ms, look_ahead_ms, sensitivity_factor, .. })
+            if state != "healthy" =>
+        {
+            format!(
+                "{state}: {reason}; planned every {:.1} s, {:.0} s further ahead, for {:.0} % of the usual gain",
+                *cadence_ms as f64 / 1e3,
+                *look_ahead_ms as f64 / 1e3,
+                100.0 * sensitivity_factor
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 fn show(status: &Status) -> String {
@@ -250,17 +293,18 @@ fn show(status: &Status) -> String {
         [
             resource.resource.clone(),
             data,
+            resource.operating.as_ref().map_or("-".to_owned(), |operating| operating.state.clone()),
             resource.objective.map_or("-".to_owned(), |standing| standing.to_string()),
             number(resource.load),
             number(resource.ready_replicas),
             symptoms.join("\n"),
-            [resource.plan.clone(), forbidden].join("\n").trim().to_owned(),
+            [resource.plan.clone(), followed(resource), forbidden].join("\n").trim().to_owned(),
         ]
     });
     let mut text = table(["SERVICE", "STATE", "ADDRESS", "DETAIL"], services);
     text.push('\n');
     text.push_str(&table(
-        ["RESOURCE", "DATA", "OBJECTIVE", "LOAD", "REPLICAS", "SYMPTOMS", "PLAN"],
+        ["RESOURCE", "DATA", "STATE", "OBJECTIVE", "LOAD", "REPLICAS", "SYMPTOMS", "PLAN"],
         resources,
     ));
     text.push_str(&format!("\ntargets: {} up, {} down", status.targets_up, status.targets_down.len()));

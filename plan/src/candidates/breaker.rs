@@ -68,11 +68,21 @@ pub fn survey(
     };
     if let Some(cure) = cured_by_scaling(called) {
         let dropped = vec![(Action::SetBreaker(setting).to_string(), cure.clone())];
-        return Survey { hold: Hold { text: cure, ..hold }, candidates: Vec::new(), dropped };
+        return Survey {
+            hold: Hold { text: cure, ..hold },
+            candidates: Vec::new(),
+            dropped,
+            asked: Vec::new(),
+        };
     }
     let candidate = candidate(input, called, seen, symptom, Change { setting, before, cost: cost(0, 1) });
     let forced = "it would not notice by itself that the callee is back".to_owned();
-    Survey { hold, candidates: vec![candidate], dropped: vec![("force the breaker open".to_owned(), forced)] }
+    Survey {
+        hold,
+        candidates: vec![candidate],
+        dropped: vec![("force the breaker open".to_owned(), forced)],
+        asked: Vec::new(),
+    }
 }
 
 /// The setting that stands on this edge, if Homeostat made one.

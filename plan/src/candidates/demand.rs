@@ -81,7 +81,7 @@ impl Demand {
         let violated = is_violated(seen, input);
         let troubled = saturated || violated;
         let explained = input.outgoing.iter().filter(|_| troubled).find_map(failing_dependency);
-        let planned_load = load + trend(input.history, seen, load);
+        let planned_load = load + trend(input, seen, load);
         let lasting_load = input.history.maximum(policy.cooldown_down, now).unwrap_or(load).max(planned_load);
         let per_replica = per_replica(seen, input.history, load);
         let outward = match (&explained, per_replica) {
@@ -140,8 +140,10 @@ impl Demand {
     }
 }
 
-fn trend(history: &History, seen: &Assessment, load: f64) -> f64 {
-    let rise = history.growth_per_second() * look_ahead(seen).as_secs_f64();
+fn trend(input: &PlanInput<'_>, seen: &Assessment, load: f64) -> f64 {
+    let history = input.history;
+    let ahead = look_ahead(seen) + input.operating.tuning().look_ahead;
+    let rise = history.growth_per_second() * ahead.as_secs_f64();
     let rise = rise.max(history.surge(interval(seen)));
     // The sum stays a number, whatever the load claims to be.
     rise.clamp(0.0, TREND_SHARE_MAX * load).min(f64::MAX - load)

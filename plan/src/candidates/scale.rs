@@ -6,7 +6,7 @@ use super::{
     rest::{Rest, dearer},
 };
 use crate::{
-    data::{Data, count, distance, interval, number, ready_replicas, seconds, value},
+    data::{Data, count, distance, interval, number, percent, ready_replicas, seconds, value},
     economy::{Advice, Terms},
     effects::{allowed_bad_ratio, at_most_bad, cured, exactly_ready, overload, persistence, upper_end},
     input::PlanInput,
@@ -14,7 +14,8 @@ use crate::{
 };
 use jiff::Timestamp;
 use proto::model::{
-    Action, Assessment, Counterfactual, Evidence, ExpectedEffect, PolicySpec, ScalePolicy, SymptomKind,
+    Action, Assessment, Counterfactual, Evidence, ExpectedEffect, InputAsk, PolicySpec, ScalePolicy,
+    SymptomKind,
 };
 use std::time::Duration;
 
@@ -144,7 +145,7 @@ fn measure<'a>(
     let advice = input.assessment.and_then(|seen| input.economy.advice(seen, &terms, replicas.current));
     let wanted = match &advice {
         Some(advice) if demand.explained.is_none() => by_advice(advice, replicas, scale),
-        _ => wanted(&demand, scale, replicas, settled),
+        _ => wanted(&demand, scale, replicas, (settled, input.operating.tuning().sensitivity)),
     };
     let lasting = match &advice {
         Some(advice) => worth_giving_back(advice, replicas),
@@ -192,12 +193,17 @@ fn worth_giving_back(advice: &Advice, replicas: Replicas) -> u32 {
 
 /// Replicas for what comes, or the current ones when nothing more is needed. What the last change does is seen only once it
 /// has settled: until then only load speaks, not trouble, which outlives its cause.
-fn wanted(demand: &Demand, policy: &ScalePolicy, replicas: Replicas, settled: bool) -> u32 {
+fn wanted(
+    demand: &Demand,
+    policy: &ScalePolicy,
+    replicas: Replicas,
+    (settled, sensitivity): (bool, f64),
+) -> u32 {
     let current = replicas.current;
     let curable = settled && demand.explained.is_none();
     let pressed = (demand.saturated || demand.violated) && curable;
     let need = demand.need.unwrap_or(0.0);
-    let tolerated = f64::from(current) * if pressed { 1.0 } else { 1.0 + TOLERANCE };
+    let tolerated = f64::from(current) * if pressed { 1.0 } else { 1.0 + TOLERANCE * sensitivity };
     let by_load = if need > tolerated { rounded_up(need) } else { 0 };
     // With every worker busy and the objective missed, whatever the arithmetic says is too little.
     let forced = demand.busy && demand.violated && curable;
@@ -248,6 +254,7 @@ impl<'a> Basis<'a> {
             hold: Hold { cost: self.cost(current), text: self.hold_text(now) },
             candidates: Vec::new(),
             dropped: self.dropped(),
+            asked: self.asked(),
         };
         match self.course(now) {
             Course::Out => self.push_outward(&mut survey),
@@ -450,6 +457,35 @@ impl<'a> Basis<'a> {
     fn dearer(&self) -> Vec<(String, String)> {
         let grows = self.wanted > self.replicas.current;
         self.advice.iter().filter_map(|advice| dearer(advice, self.replicas, grows)).collect()
+    }
+
+    /// What each input asks for, in replicas.
+    fn asked(&self) -> Vec<InputAsk> {
+        let Self { demand, policy, seen, .. } = self;
+        let target = policy.target_utilisation_ratio;
+        let by_load = |load: f64| Some(load / (demand.per_replica?.rate() * target));
+        let used = value(seen, "utilisation");
+        let busy = ready_replicas(seen).zip(used).map(|(ready, used)| f64::from(ready) * used / target);
+        let ask = |input: &str, asks: Option<f64>, text: String| InputAsk {
+            input: input.to_owned(),
+            asks: asks.filter(|asks| asks.is_finite()),
+            text,
+        };
+        let mut asked = vec![
+            ask("load now", by_load(demand.load), format!("{} requests/s", number(demand.load))),
+            ask("trend", demand.need, format!("{} requests/s soon", number(demand.planned_load))),
+            ask("window", demand.lasting_need, format!("over {} s", policy.cooldown_down.as_secs())),
+            ask("utilisation", busy, used.map_or_else(|| "unknown".to_owned(), percent)),
+        ];
+        if let Some(advice) = &self.advice {
+            asked.push(ask("forecast", Some(f64::from(advice.replicas)), self.why()));
+        }
+        if demand.violated {
+            asked.push(ask("objective", None, "it is missed now".to_owned()));
+        }
+        let bounds = format!("{} to {}", policy.minimum_replicas, policy.maximum_replicas);
+        asked.push(ask("policy", None, bounds));
+        asked
     }
 
     fn symptom_ids(&self) -> Vec<String> {

@@ -15,6 +15,9 @@ use proto::{
 };
 use std::time::Duration;
 
+/// More replicas than any plant has: such a number is none, and says nothing of what runs.
+const COUNT_MAX: f64 = 1e6;
+
 pub(super) fn data_that_is_not_whole_and_fresh_never_reduces(
     seed: u64,
     random: &Random,
@@ -89,7 +92,7 @@ pub(super) fn what_adds_never_names_fewer_than_run_or_were_asked_for(
         _ => 0,
     };
     let ready =
-        input.assessment.and_then(|seen| seen.value("ready_replicas")).filter(|value| value.is_finite());
+        input.assessment.and_then(|seen| seen.value("ready_replicas")).filter(|value| *value <= COUNT_MAX);
     let running = f64::from(asked).max(ready.unwrap_or(0.0).round());
     assert!(directive.reduces || f64::from(replicas) >= running, "seed {seed}: {replicas} of {running}");
 }

@@ -115,7 +115,7 @@ impl Plant {
     pub(super) fn screen(&mut self, rounds: &mut Rounds, now: Timestamp) -> usize {
         self.busy.clear();
         rounds.begin();
-        rounds.screen(&self.world, self.world.services(), now, &mut self.busy);
+        rounds.screen(&self.world, self.world.services(), (now, false), &mut self.busy);
         rounds.end();
         self.busy.len()
     }

@@ -12,6 +12,7 @@ pub mod html;
 pub mod kpa;
 pub mod load;
 pub mod ours;
+pub mod prometheus;
 pub mod replay;
 pub mod report;
 pub mod seasonal;
@@ -60,10 +61,7 @@ fn run(args: &BacktestArgs) -> anyhow::Result<()> {
 /// # Errors
 /// When the trace or the settings are of no use.
 pub fn report(args: &BacktestArgs) -> anyhow::Result<Report> {
-    let text = std::fs::read_to_string(&args.trace)
-        .with_context(|| format!("cannot read the trace {}", args.trace.display()))?;
-    let trace =
-        Trace::parse(&text).with_context(|| format!("{} is no usable trace", args.trace.display()))?;
+    let trace = trace(args)?;
     ensure!(args.scale.is_finite() && args.scale > 0.0, "--scale must be above 0");
     ensure!(args.slo > 0.0 && args.slo < 100.0, "--slo is a percentage above 0 and below 100");
     ensure!(args.service_rate.is_finite() && args.service_rate > 0.0, "--service-rate must be above 0");
@@ -93,6 +91,19 @@ pub fn report(args: &BacktestArgs) -> anyhow::Result<Report> {
         reports: args.decisions,
     };
     compare::run(args, &trace, &load, &plant, &settings)
+}
+
+fn trace(args: &BacktestArgs) -> anyhow::Result<Trace> {
+    let BacktestArgs { trace, from_prometheus, query, from, to, step, .. } = args;
+    if let (Some(url), Some(query), Some(from), Some(to)) = (from_prometheus, query, from, to) {
+        let (url, query) = (url.clone(), query.clone());
+        let rows = prometheus::Source { url, query, from: *from, to: *to, step: *step }.fetch()?;
+        return Trace::of(rows).context("what Prometheus knows is no usable trace");
+    }
+    let file = trace.as_ref().context("give --trace FILE or --from-prometheus URL")?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read the trace {}", file.display()))?;
+    Trace::parse(&text).with_context(|| format!("{} is no usable trace", file.display()))
 }
 
 fn policy(args: &BacktestArgs) -> anyhow::Result<PolicySpec> {

@@ -18,8 +18,23 @@ pub enum Format {
 #[derive(Debug, Clone, Args)]
 pub struct BacktestArgs {
     /// CSV with a timestamp (seconds or RFC 3339) and a rate (requests/s) in each row.
-    #[arg(long)]
-    pub trace: PathBuf,
+    #[arg(long, required_unless_present = "from_prometheus", conflicts_with = "from_prometheus")]
+    pub trace: Option<PathBuf>,
+    /// Takes the trace from this Prometheus instead, by range queries in steps; what it does not know is missing, never zero.
+    #[arg(long, value_name = "URL", requires_all = ["query", "from", "to"])]
+    pub from_prometheus: Option<String>,
+    /// PromQL that gives one series of requests per second: sum(rate(requests_total[1m])).
+    #[arg(long, requires = "from_prometheus")]
+    pub query: Option<String>,
+    /// First moment: RFC 3339, YYYY-MM-DD HH:MM:SS as UTC, or Unix seconds.
+    #[arg(long, requires = "from_prometheus", value_parser = moment)]
+    pub from: Option<jiff::Timestamp>,
+    /// Last moment.
+    #[arg(long, requires = "from_prometheus", value_parser = moment)]
+    pub to: Option<jiff::Timestamp>,
+    /// Between two points; not longer than the range in the query's brackets.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub step: Duration,
     /// YAML with the Policy to replay [default: 2 to 500 replicas, 70 % as the declared target].
     #[arg(long)]
     pub policy: Option<PathBuf>,
@@ -66,8 +81,27 @@ pub struct BacktestArgs {
     pub output: Format,
 }
 
+impl BacktestArgs {
+    /// Where the trace comes from, for people.
+    #[must_use]
+    pub fn source(&self) -> String {
+        match (&self.trace, &self.from_prometheus, &self.query) {
+            (Some(file), ..) => file.display().to_string(),
+            (None, Some(url), Some(query)) => format!("{query} at {url}"),
+            (None, ..) => String::new(),
+        }
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 60s or 400ms"))
+}
+
+fn moment(text: &str) -> Result<jiff::Timestamp, String> {
+    let second = text.parse::<i64>().ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+    let utc = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let found = second.or_else(|| text.parse().ok()).or_else(|| Some(utc()?.timestamp()));
+    found.ok_or_else(|| "must be RFC 3339, YYYY-MM-DD HH:MM:SS as UTC, or Unix seconds".to_owned())
 }
 
 fn seconds_range(text: &str) -> Result<(u32, u32), String> {
@@ -84,6 +118,15 @@ fn seconds_range(text: &str) -> Result<(u32, u32), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_read_in_three_forms() {
+        for text in ["1785542400", "2026-08-01T00:00:00Z", "2026-08-01 00:00:00", "2026-08-01T02:00:00+02:00"]
+        {
+            assert_eq!(moment(text).map(|at| at.as_second()), Ok(1_785_542_400), "{text}");
+        }
+        assert!(moment("yesterday").is_err());
+    }
 
     #[test]
     fn spans_are_read_in_seconds_and_in_words() {

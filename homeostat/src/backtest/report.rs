@@ -136,7 +136,7 @@ impl Report {
         }
         let scored = &load.rates[load.step_at(load.evaluated_from_s).min(load.rates.len())..];
         Self {
-            trace: args.trace.display().to_string(),
+            trace: args.source(),
             objective_s: args.objective.as_secs_f64(),
             slo: args.slo,
             notes,

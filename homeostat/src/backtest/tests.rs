@@ -126,6 +126,47 @@ fn plan_knows_nothing_of_size() {
 }
 
 #[test]
+fn recorded_loads_cut_short_leave_every_earlier_decision() {
+    let Some(folder) = traces() else { return };
+    for name in ["swim_wc_day53", "autothrottle_bursty", "autothrottle_noisy"] {
+        let whole = load(folder, name);
+        let (all, _) = ours(&whole, &Plant::default(), |_| {});
+        for share in [0.4, 0.75] {
+            let mut cut = whole.clone();
+            cut.rates.truncate((whole.rates.len() as f64 * share) as usize);
+            let (some, _) = ours(&cut, &Plant::default(), |_| {});
+            assert!(some.decisions.len() > 80, "{name}");
+            assert_eq!(some.decisions[..], all.decisions[..some.decisions.len()], "{name} to {share}");
+        }
+    }
+}
+
+#[test]
+fn recorded_loads_of_other_sizes_cost_as_much_beside_hpa() {
+    let Some(folder) = traces() else { return };
+    for name in ["swim_wc_day53", "autothrottle_bursty", "autothrottle_noisy"] {
+        let ratio = |factor: f64| {
+            let mut load = load(folder, name);
+            load.rates.iter_mut().for_each(|rate| *rate *= factor);
+            let plant = Plant::default();
+            let hpa = replay(&load, &plant, &mut Hpa::new(String::new(), 70, BOUNDS)).score(&load);
+            let own = ours(&load, &plant, |_| {}).0.score(&load);
+            // The bar of a full-size load holds at every size.
+            assert!(
+                own.violation_ratio <= (0.35 * hpa.violation_ratio).max(0.001),
+                "{name} {factor}: {own:?}"
+            );
+            own.replica_hours / hpa.replica_hours
+        };
+        let whole = ratio(1.0);
+        for factor in [0.3, 3.0] {
+            let found = ratio(factor);
+            assert!((found / whole - 1.0).abs() < 0.15, "{name} {factor}: {found} against {whole}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_taken_away_while_blind() {
     let load = made_up(2_160);
     let blind = (118_000, 119_200);

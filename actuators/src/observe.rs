@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chassis::{Context, chain};
 use proto::client::{Error, Execute, Observing};
-use proto::model::{BreakerPhase, BreakerReport, BreakerVerdict, Lease};
+use proto::model::{BreakerPhase, BreakerReport, BreakerVerdict, DirectiveKind, Lease};
 use tokio::sync::watch;
 use tonic::Code;
 
@@ -34,15 +34,14 @@ pub(crate) struct Observer<A> {
 impl<A: Actuator> Observer<A> {
     /// Never returns.
     pub async fn run(mut self) -> std::convert::Infallible {
+        if !self.actuator.spec().kinds.contains(&DirectiveKind::SetBreaker) {
+            std::future::pending::<()>().await;
+        }
         let mut attempt = 0;
         loop {
-            // Without a lease there is nobody to tell; without evidence there is nothing to say.
+            // Without a lease there is nobody to tell.
             let lease = self.lease.wait_for(Option::is_some).await.ok().and_then(|lease| lease.clone());
             let Some(lease) = lease else { std::future::pending().await };
-            if self.actuator.evidence().is_empty() {
-                tokio::time::sleep(UNKNOWN_WAIT).await;
-                continue;
-            }
             let ended = match tokio::time::timeout(ANSWER_WAIT, self.execute.observe(&lease)).await {
                 Ok(Ok(observing)) => {
                     attempt = 0;

@@ -171,9 +171,10 @@ async fn open_breakers_are_held_in_turns_and_go_their_own_way_when_execute_is_go
 async fn a_new_instance_after_a_restart_judges_by_what_was_learned_before_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut stage = stage(4, dir.path()).await;
-    let old = Instance::start(&stage, 1);
-    let numbers = learned(300);
-    old.breaker.import_baseline(&numbers, old.now()).unwrap();
+    // One that knows when it first speaks.
+    let breaker = Arc::new(fresh(1));
+    breaker.import_baseline(&learned(300), Duration::ZERO).unwrap();
+    let old = Instance::with(&stage, 1, breaker);
     eventually(SOON, "the baseline in Knowledge", || async {
         (stage.knowledge.calls("SaveSnapshots") > 0).then_some(())
     })

@@ -68,11 +68,14 @@ pub struct Queried {
     before: Option<Before>,
 }
 
+/// What tells a series from others.
+type Labels = BTreeMap<String, String>;
+
 /// The counters at the last moment at which all were read.
 #[derive(Debug, Clone, PartialEq)]
 struct Before {
     at: Timestamp,
-    values: BTreeMap<Promql, BTreeMap<BTreeMap<String, String>, f64>>,
+    values: BTreeMap<Promql, BTreeMap<Labels, f64>>,
     instances: BTreeSet<String>,
 }
 
@@ -80,7 +83,7 @@ struct Before {
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
     at_unix_ms: i64,
-    values: Vec<(String, Vec<(BTreeMap<String, String>, f64)>)>,
+    values: Vec<(String, Vec<(Labels, f64)>)>,
 }
 
 /// The queries of an indicator; none: it is made of signals alone.
@@ -130,7 +133,7 @@ impl Queried {
         if before.values.values().map(BTreeMap::len).sum::<usize>() > SAVED_MAX {
             return String::new();
         }
-        let series = |known: &BTreeMap<BTreeMap<String, String>, f64>| {
+        let series = |known: &BTreeMap<Labels, f64>| {
             known.iter().map(|(labels, value)| (labels.clone(), *value)).collect()
         };
         let values = before.values.iter().map(|(query, known)| (query.signal().to_owned(), series(known)));

@@ -234,7 +234,7 @@ const TWO: &str = "  objectives:
 fn each_part_of_a_slice_is_judged_by_its_own_target() {
     // Shares of bad of the two parts in all ticks of a slice, and whether the slice is bad.
     for (one, other, bad) in [(0.05, 0.4, 0.0), (0.2, 0.0, 1.0), (0.0, 0.6, 1.0), (0.0, 0.0, 0.0)] {
-        let text = slo(&[("target", "0.9")], MINUTE, "Timeslices", &TWO);
+        let text = slo(&[("target", "0.9")], MINUTE, "Timeslices", TWO);
         let mut live = live(&text);
         for second in 0..=60 {
             live.observe(&seen(

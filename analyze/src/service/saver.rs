@@ -62,9 +62,7 @@ pub(super) fn spawn(
 
 /// Saves what it can, beginning with the shards whose turn would be next.
 async fn save_last(core: &Core, knowledge: &Knowledge, every: Duration, (turn, turns): (u32, u32)) {
-    let mut shards: Vec<Shard> = core.numbers().collect();
-    shards.sort_by_key(|shard| (shard.number() % turns + turns - turn) % turns);
-    let tally = Tally::default();
+    let (shards, tally) = (oldest_first(core.numbers(), (turn, turns)), Tally::default());
     let ended = tokio::time::timeout(LAST_SAVE, save(core, knowledge, shards.into_iter(), &tally)).await;
     let (saved, blocks) = (tally.saved.load(Ordering::Relaxed), tally.blocks.load(Ordering::Relaxed));
     match ended {
@@ -82,6 +80,13 @@ async fn save_last(core: &Core, knowledge: &Knowledge, every: Duration, (turn, t
             "there was no time to save all blocks: of the others, up to an interval of learning is lost"
         ),
     }
+}
+
+/// Those whose turn would be next were saved the longest ago.
+fn oldest_first(shards: impl Iterator<Item = Shard>, (turn, turns): (u32, u32)) -> Vec<Shard> {
+    let mut shards: Vec<Shard> = shards.collect();
+    shards.sort_by_key(|shard| (shard.number() % turns + turns - turn) % turns);
+    shards
 }
 
 /// How far saving has come.
@@ -163,5 +168,20 @@ impl Request {
             }
         }
         sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_the_stop_shards_go_first_that_were_saved_the_longest_ago() {
+        let shards = || (0..proto::model::SHARDS).filter_map(Shard::new);
+        let order: Vec<u32> =
+            oldest_first(shards(), (5, 16)).iter().map(|shard| shard.number() % 16).collect();
+        assert_eq!((order.len(), &order[..4], &order[60..]), (64, &[5; 4][..], &[4; 4][..]));
+        assert!(order.is_sorted_by_key(|turn| (turn + 11) % 16));
+        assert_eq!(oldest_first(shards(), (0, 1)), shards().collect::<Vec<_>>());
     }
 }

@@ -6,6 +6,7 @@ mod kit;
 mod cascade;
 mod crowds;
 mod cycle;
+mod fleet;
 mod gradual;
 mod latency;
 mod outage;

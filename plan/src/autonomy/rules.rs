@@ -278,8 +278,8 @@ mod tests {
             (Approve, found(10, Outcome, For, 10), Act),
         ] {
             let standing = standing(from, None);
-            assert_eq!(after(&standing, &[evidence.clone()], DAY), Some((to, up)), "{from}");
-            assert_eq!(after(&standing, &[evidence.clone()], DAY - 1), None, "{from}: too soon");
+            assert_eq!(after(&standing, std::slice::from_ref(&evidence), DAY), Some((to, up)), "{from}");
+            assert_eq!(after(&standing, std::slice::from_ref(&evidence), DAY - 1), None, "{from}: too soon");
             assert_eq!(after(&standing, &[evidence[1..].to_vec()], DAY), None, "{from}: too little");
         }
     }

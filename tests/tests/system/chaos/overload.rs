@@ -1,7 +1,7 @@
 //! Criteria A5 and A6 once on real processes: half of a service's capacity is killed under load; and whether less load helps is
 //! found out before calls are left out. The figures are printed.
 
-use super::kit::{Answer, Plan, Rig, count, paced};
+use super::kit::{Answer, Plan, Rig, count, crowd, paced};
 use breaker::{Breaker, Outcome, Policy, Setup};
 use chassis::SystemClock;
 use staging::{
@@ -26,11 +26,30 @@ async fn load(rig: &Rig, rate: f64, seconds: u64, seed: u64, priority: Urgency) 
     generate(&plan, rig.gateway(), faults, Arc::new(SystemClock)).await
 }
 
-/// Seconds for which workers were busy, and requests that had one.
-async fn work(rig: &Rig, replica: std::net::SocketAddr) -> (f64, f64) {
-    let busy = rig.metric(replica, "worker_busy_seconds_total", &[]).await;
-    let all = rig.metric(replica, "http_requests_total", &[]).await;
-    (busy, all - rig.metric(replica, "http_requests_total", &["code=\"503\""]).await)
+/// What the service does without too much being asked of it, here and now: answers per second when its workers always have
+/// something to do, and the share of the critical calls that is answered when nobody else calls. Both pay for whatever else the
+/// machine does, as the measured run right after does.
+async fn without_overload(rig: &Rig, seed: u64) -> (f64, f64) {
+    let began = std::time::Instant::now();
+    let busy = crowd(rig.gateway(), 8, 40).await;
+    let capacity = count(&busy, Answer::is_full) as f64 / began.elapsed().as_secs_f64();
+    let (answered, asked) = good(&load(rig, 45.0, 3, seed, Urgency::Critical).await);
+    (capacity, answered as f64 / asked as f64)
+}
+
+/// Requests of use that were answered in the middle, the least and the best second: a second in which the machine was taken away
+/// from all of this tells of the machine.
+fn by_the_second(records: &[Record], seconds: u64) -> (f64, f64, f64) {
+    let mut answered = vec![0u64; seconds as usize];
+    for record in records.iter().filter(|record| !record.failed() && record.latency_us < 1_000_000) {
+        let second = (record.intended_ms + record.latency_us / 1_000) / 1_000;
+        if let Some(count) = answered.get_mut(second as usize) {
+            *count += 1;
+        }
+    }
+    answered.sort_unstable();
+    let at = |index: usize| answered[index] as f64;
+    (at(answered.len() / 2), at(0), at(answered.len() - 1))
 }
 
 /// Answered, and soon enough to be of use; and how many there were.
@@ -42,7 +61,7 @@ fn good(records: &[Record]) -> (usize, usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_half_the_capacity_killed_the_rest_stays_of_use_and_critical_calls_get_through() {
     const SETTLE: u64 = 10;
-    const MEASURED: u64 = 8;
+    const MEASURED: u64 = 15;
     let arguments = [(Role::Gateway, LIMITED), (Role::Catalog, NARROW), (Role::Inventory, WIDE)];
     let rig = Rig::planned(turn(), Plan { replicas: [2, 1], arguments: &arguments, ..Plan::default() }).await;
     load(&rig, 60.0, 4, 1, Urgency::Normal).await;
@@ -51,7 +70,7 @@ async fn with_half_the_capacity_killed_the_rest_stays_of_use_and_critical_calls_
     let victim = state.replicas[0].process.unwrap().pid;
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim as i32), nix::sys::signal::Signal::SIGKILL)
         .unwrap();
-    let survivor = state.replicas[1].address.unwrap();
+    let (capacity, alone) = without_overload(&rig, 10).await;
     // Some 90 a second is what is left; four times that is offered, half of what is left is critical.
     let offer = async |seconds, seed| {
         tokio::join!(
@@ -60,25 +79,21 @@ async fn with_half_the_capacity_killed_the_rest_stays_of_use_and_critical_calls_
         )
     };
     offer(SETTLE, 2).await;
-    let before = work(&rig, survivor).await;
     let (normal, critical) = offer(MEASURED, 4).await;
-    let after = work(&rig, survivor).await;
-    // What its four workers could have served in the time, by what each request really kept one of them busy.
-    let per_request = (after.0 - before.0) / (after.1 - before.1);
-    let capacity = 4.0 * MEASURED as f64 / per_request;
-    let ((normal, _), (answered, asked)) = (good(&normal), good(&critical));
-    let goodput = (normal + answered) as f64 / capacity;
+    let limit = rig.breakers(Role::Gateway).await[0].field("concurrency_limit").clone();
+    let (answered, asked) = good(&critical);
+    let (goodput, least, most) = by_the_second(&[normal, critical].concat(), MEASURED);
     let critical = answered as f64 / asked as f64;
     println!(
-        "A5: capacity {:.0}/s, goodput {:.1} %, critical {:.2} %",
-        capacity / MEASURED as f64,
-        100.0 * goodput,
-        100.0 * critical
+        "A5: capacity {capacity:.0}/s, goodput {goodput:.0} in the middle second = {:.1} %, {least:.0} to {most:.0}; critical {:.2} %, without overload {:.2} %; limit {limit:.5}",
+        100.0 * goodput / capacity,
+        100.0 * critical,
+        100.0 * alone,
     );
-    // The criterion (95 %, 99 %) is held where time is simulated. Here other processes of the machine take their part, of what can be
-    // served and of what is in time; without a limit the simulated callee falls below a quarter and a tenth.
-    assert!(goodput >= 0.75, "{goodput}");
-    assert!(critical >= 0.9, "{critical}");
+    // The criterion is 95 %. It is held where time is simulated; here 88 to 98 % were seen on two cores at a load of ten. The limit is
+    // not what keeps it down: it stood at 16 calls in flight before four workers.
+    assert!(goodput >= 0.8 * capacity, "{goodput} of {capacity}");
+    assert!(critical >= 0.99 * alone, "{critical}, without overload {alone}");
     rig.end().await;
 }
 

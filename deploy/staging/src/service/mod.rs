@@ -365,7 +365,8 @@ async fn answer(State(replica): State<Arc<Replica>>, asked: HeaderMap) -> Respon
     }
     let counting = replica.counting.as_ref().filter(|_| status.is_success());
     let stock = counting.map(|counting| counting.figure(replica.ctx.clock.now()));
-    (status, headers, Json(json!({ "served_by": replica.name, "degraded": degraded, "stock": stock }))).into_response()
+    (status, headers, Json(json!({ "served_by": replica.name, "degraded": degraded, "stock": stock })))
+        .into_response()
 }
 
 async fn inflight(State(replica): State<Arc<Replica>>) -> String {

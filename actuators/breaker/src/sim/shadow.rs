@@ -52,9 +52,12 @@ fn recorded(rate: f64, ill: f64, rng: &mut Rng) -> Vec<Call> {
     calls
 }
 
+/// A call under way: when it ends, then its number, so that the last entry ends first.
+type Pending = BTreeMap<Reverse<(Duration, usize)>, (Permit<Arc<Breaker>>, Call)>;
+
 /// Plays the calls; how many were rejected, and how many of those would have failed.
 fn play(calls: &[Call], breaker: &Arc<Breaker>) -> (u64, u64) {
-    let mut pending: BTreeMap<Reverse<(Duration, usize)>, (Permit<Arc<Breaker>>, Call)> = BTreeMap::new();
+    let mut pending = Pending::new();
     let mut rejected = (0, 0);
     for (number, call) in calls.iter().enumerate() {
         while pending.last_key_value().is_some_and(|(Reverse((ends, _)), _)| *ends <= call.at) {

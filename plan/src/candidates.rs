@@ -69,6 +69,11 @@ impl Survey {
     /// Nothing to weigh, for this reason.
     pub fn nothing(text: impl Into<String>) -> Self {
         let cost = Cost { unmet_permille: 0, idle_replicas: 0, changed: 0, order: 0 };
-        Self { hold: Hold { cost, text: text.into() }, candidates: Vec::new(), dropped: Vec::new(), asked: Vec::new() }
+        Self {
+            hold: Hold { cost, text: text.into() },
+            candidates: Vec::new(),
+            dropped: Vec::new(),
+            asked: Vec::new(),
+        }
     }
 }

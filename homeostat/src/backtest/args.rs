@@ -23,7 +23,7 @@ pub struct BacktestArgs {
     /// Takes the trace from this Prometheus instead, by range queries in steps; what it does not know is missing, never zero.
     #[arg(long, value_name = "URL", requires_all = ["query", "from", "to"])]
     pub from_prometheus: Option<String>,
-    /// PromQL that gives one series of requests per second: sum(rate(requests_total[1m])).
+    /// PromQL that gives one series of requests per second, such as `sum(rate(requests_total[1m]))`.
     #[arg(long, requires = "from_prometheus")]
     pub query: Option<String>,
     /// First moment: RFC 3339, YYYY-MM-DD HH:MM:SS as UTC, or Unix seconds.

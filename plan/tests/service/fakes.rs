@@ -175,8 +175,7 @@ impl FakeKnowledge {
             revision: watch::Sender::new(1),
         };
         let standings = wire::standings_server::StandingsServer::new(fake.clone());
-        let routes =
-            Routes::new(knowledge_server::KnowledgeServer::new(fake.clone())).add_service(standings);
+        let routes = Routes::new(knowledge_server::KnowledgeServer::new(fake.clone())).add_service(standings);
         server.serve(ctx, "fake-knowledge", routes, proto::DESCRIPTORS, &[]).unwrap();
         fake
     }
@@ -533,7 +532,8 @@ impl wire::standings_server::Standings for FakeKnowledge {
         &self,
         request: Request<wire::RecordStandingRequest>,
     ) -> Result<Response<wire::RecordStandingResponse>, Status> {
-        let standing = request.into_inner().standing.ok_or_else(|| Status::invalid_argument("no standing"))?;
+        let standing =
+            request.into_inner().standing.ok_or_else(|| Status::invalid_argument("no standing"))?;
         let known = self
             .standings()
             .into_iter()

@@ -37,9 +37,10 @@ pub use declared::{
     ReviewRule, ScalePolicy, ServiceSpec, SloSpec,
 };
 pub use directive::{
-    Action, Alternative, BreakerMode, BreakerOverride, BreakerSetting, Counterfactual, CounterfactualPoint, Directive,
-    DirectiveKind, DirectiveRecord, Evidence, ExpectedCost, ExpectedEffect, FreezeScope, GuardrailVerdict,
-    InputAsk, NotifyUrgency, Observation, Preconditions, Rationale, Release, ServiceMode, Transition,
+    Action, Alternative, BreakerMode, BreakerOverride, BreakerSetting, Counterfactual, CounterfactualPoint,
+    Directive, DirectiveKind, DirectiveRecord, Evidence, ExpectedCost, ExpectedEffect, FreezeScope,
+    GuardrailVerdict, InputAsk, NotifyUrgency, Observation, Preconditions, Rationale, Release, ServiceMode,
+    Transition,
 };
 pub use ids::{Generation, InvalidId, ResourceId, ResourceKind, SHARDS, Shard, SignalId};
 pub use lifecycle::{DirectiveState, InvalidTransition};

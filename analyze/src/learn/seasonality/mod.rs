@@ -16,9 +16,9 @@ mod quantised;
 mod ring;
 mod shape;
 mod spectrum;
-mod turns;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use decomposition::{Decomposition, Parts};
 pub use finder::{Finder, FinderSettings, Period, find};

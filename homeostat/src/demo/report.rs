@@ -275,10 +275,10 @@ fn from_directive(run: &Run, record: &DirectiveRecord) -> Vec<Moment> {
     moments
 }
 
-/// Each trouble lasts until the next one begins.
+/// Each trouble lasts until the next one begins; the second in which that happens is the next one's.
 fn episodes(observe: &Run, act: &Run, duration: Duration) -> Vec<Episode> {
     let causes: Vec<_> = act.played.timeline.iter().filter(|entry| entry.trouble.is_some()).collect();
-    let ends = causes.iter().skip(1).map(|entry| entry.at_s).chain([duration.as_secs_f64()]);
+    let ends = causes.iter().skip(1).map(|entry| entry.at_s).chain([duration.as_secs_f64().ceil()]);
     causes.iter().zip(ends).map(|(cause, end)| episode(observe, act, cause, end)).collect()
 }
 
@@ -286,7 +286,7 @@ fn episode(observe: &Run, act: &Run, cause: &TimelineEntry, end: f64) -> Episode
     let span = |records: &[Record]| -> Vec<u64> {
         violating(records)
             .into_iter()
-            .filter(|second| (*second as f64) >= cause.at_s.floor() && (*second as f64) < end)
+            .filter(|second| (*second as f64) >= cause.at_s.floor() && (*second as f64) < end.floor())
             .collect()
     };
     let (acted, observed) = (span(&act.played.records), span(&observe.played.records));

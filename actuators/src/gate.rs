@@ -2,8 +2,8 @@
 //! that made it are one file, written whole.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +16,7 @@ use proto::model::{
 use serde_json::{Value, json};
 
 use crate::actuator::{Actuator, ApplyOutcome};
+use crate::whole;
 
 /// Why the gate's state cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -150,18 +151,10 @@ fn read(path: &Path) -> io::Result<BTreeMap<String, Gate>> {
     all.iter().map(|(service, value)| Ok((service.clone(), gate(value).ok_or_else(odd)?))).collect()
 }
 
-/// Whole or old, never half.
 fn write(path: &Path, gates: &BTreeMap<String, Gate>) -> io::Result<()> {
     let shown = |gate: &Gate| json!({ "until": gate.until.map(|until| until.to_string()), "generation": gate.generation.0 });
     let all: BTreeMap<_, _> = gates.iter().map(|(service, gate)| (service, shown(gate))).collect();
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(&serde_json::to_vec_pretty(&all)?)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(parent)?.sync_all()
+    whole::write(path, &serde_json::to_vec_pretty(&all)?)
 }
 
 #[cfg(test)]

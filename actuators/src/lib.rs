@@ -10,8 +10,10 @@ mod observe;
 mod report;
 pub mod runner;
 mod session;
+mod whole;
 
 pub mod breaker;
+pub mod cadence;
 pub mod gate;
 pub mod process;
 pub mod webhook;

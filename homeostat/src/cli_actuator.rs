@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub enum Actuator {
     /// Takes freezes: `homeostat slo gate SERVICE` says whether one is in force, and its file says it without a control plane.
     Gate(Common),
+    /// Has Monitor look at a service more often while a directive says so, and until it ends.
+    Cadence(Common),
     /// Takes notifications, and posts them to a receiver of JSON or to an Alertmanager.
     Webhook {
         /// Where to post.

@@ -18,6 +18,7 @@ pub mod roles;
 pub mod target;
 
 pub mod board;
+pub mod cadence;
 pub mod groups;
 pub mod outbox;
 

@@ -30,8 +30,6 @@ pub struct Limits {
 pub struct Sender {
     /// Which monitor.
     pub name: String,
-    /// The scrape interval.
-    pub interval: Duration,
 }
 
 /// Which tick: its number, and its time.
@@ -41,6 +39,8 @@ pub struct Tick {
     pub number: u64,
     /// When it began; the time of all its rows.
     pub at: Timestamp,
+    /// The scrape interval that the rows stand for.
+    pub interval: Duration,
 }
 
 /// Rows on their way to Analyze.
@@ -55,8 +55,8 @@ pub struct Outbox {
     sequence: u64,
 }
 
-/// Tick and shard: what one batch is about.
-type Key = (u64, Shard);
+/// Tick, shard and interval: what one batch is about.
+type Key = (u64, Shard, Duration);
 
 #[derive(Debug)]
 struct Parcel {
@@ -96,7 +96,7 @@ impl Outbox {
         if rows.is_empty() && gap.is_none() {
             return;
         }
-        let key = (tick.number, resource.shard());
+        let key = (tick.number, resource.shard(), tick.interval);
         let empty = || Parcel { at: tick.at, rows: Vec::new(), gaps: Vec::new() };
         let parcel = self.unsent.entry(key).or_insert_with(empty);
         self.unsent_rows += usize::from(gap.is_some());
@@ -124,7 +124,7 @@ impl Outbox {
             if entry.get().rows.len() <= ROWS_PER_BATCH { entry.remove() } else { entry.get_mut().split() };
         self.unsent_rows -= parcel.weight();
         self.sequence += 1;
-        let batch = self.batch(key.1, &parcel);
+        let batch = self.batch(key, &parcel);
         self.unacknowledged.insert(self.sequence, (key, parcel));
         Some(batch)
     }
@@ -173,7 +173,7 @@ impl Outbox {
     /// Drops whole ticks from the oldest on, until the rest fits.
     fn shed(&mut self, dropped: &mut Tally) {
         while self.unsent_rows > self.limits.unsent_rows {
-            let Some((oldest, _)) = self.unsent.first_key_value().map(|(key, _)| *key) else { return };
+            let Some((oldest, ..)) = self.unsent.first_key_value().map(|(key, _)| *key) else { return };
             while let Some(entry) = self.unsent.first_entry().filter(|entry| entry.key().0 == oldest) {
                 let rows = entry.remove().weight();
                 self.unsent_rows -= rows;
@@ -182,7 +182,7 @@ impl Outbox {
         }
     }
 
-    fn batch(&mut self, shard: Shard, parcel: &Parcel) -> SampleBatch {
+    fn batch(&mut self, (_, shard, interval): Key, parcel: &Parcel) -> SampleBatch {
         let mut descriptors = Vec::new();
         let mut samples = Vec::with_capacity(parcel.rows.len());
         for SignalRow { signal, kind, unit, declared, value, quality } in &parcel.rows {
@@ -210,7 +210,7 @@ impl Outbox {
             sender: self.sender.name.clone(),
             descriptors,
             samples,
-            interval: self.sender.interval,
+            interval,
             gaps: parcel.gaps.clone(),
         }
     }
@@ -238,8 +238,12 @@ mod tests {
     use crate::fixtures::at;
 
     fn outbox(unsent_rows: usize, unacknowledged: usize) -> Outbox {
-        let sender = Sender { name: "test".to_owned(), interval: Duration::from_secs(1) };
+        let sender = Sender { name: "test".to_owned() };
         Outbox::new(sender, Limits { unsent_rows, unacknowledged })
+    }
+
+    fn of(number: u64, second: i64, interval: u64) -> Tick {
+        Tick { number, at: at(second), interval: Duration::from_secs(interval) }
     }
 
     fn push(outbox: &mut Outbox, tick: u64, resource: &str, rows: usize) -> u64 {
@@ -256,7 +260,7 @@ mod tests {
             gap: None,
         };
         let mut dropped = Tally::default();
-        outbox.push(Tick { number: tick, at: at(tick as i64) }, true, rows, &mut dropped);
+        outbox.push(of(tick, tick as i64, 1), true, rows, &mut dropped);
         dropped.get("outbox_full")
     }
 
@@ -272,6 +276,27 @@ mod tests {
         assert_eq!((first.sequence, second.sequence), (1, 2));
         assert_eq!(second.descriptors[0].handle, 2);
         assert!(outbox.next_batch().is_none());
+    }
+
+    #[test]
+    fn rows_that_stand_for_other_spans_are_other_batches() {
+        let mut outbox = outbox(100, 10);
+        for interval in [2, 1, 2] {
+            let gap = None;
+            let row = Row {
+                name: "s".into(),
+                kind: SignalKind::Gauge,
+                unit: "",
+                value: None,
+                quality: Quality::Unknown,
+            };
+            let rows = ResourceRows { resource: "service:a/b".parse().unwrap(), rows: vec![row], gap };
+            outbox.push(of(1, 0, interval), true, rows, &mut Tally::default());
+        }
+        let batches: Vec<_> = std::iter::from_fn(|| outbox.next_batch()).collect();
+        let told: Vec<_> =
+            batches.iter().map(|batch| (batch.interval.as_secs(), batch.samples.len())).collect();
+        assert_eq!(told, [(1, 1), (2, 2)]);
     }
 
     #[test]
@@ -321,7 +346,7 @@ mod tests {
                 reason: "gone".into(),
             };
             let rows = ResourceRows { resource, rows: Vec::new(), gap: Some(gap) };
-            outbox.push(Tick { number, at: at(0) }, false, rows, &mut dropped);
+            outbox.push(of(number, 0, 1), false, rows, &mut dropped);
         }
         assert_eq!((outbox.unsent.len(), outbox.unsent_rows(), dropped.get("outbox_full")), (10, 10, 90));
         assert_eq!(outbox.next_batch().unwrap().gaps.len(), 1);

@@ -262,6 +262,7 @@ impl Intake<'_> {
         match (&mut entry.measured, reading.kind) {
             (Measured::Gauge(value), Kind::Gauge) => *value = reading.value,
             (Measured::Counter { window, growth }, Kind::Counter) => {
+                window.hold(self.rules.points);
                 *growth = window
                     .push(point)
                     .and_then(|()| window.increase(self.rules.rate_span, self.rules.gap_max));

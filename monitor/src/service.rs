@@ -13,10 +13,11 @@ use chassis::grpc::{BindError, ChannelError, ServeError, channel};
 use chassis::{Backoff, Context, GrpcServer, Health, Invalid, OnFailure, Validate};
 use proto::client::{Analyze, Knowledge};
 use proto::wire::monitor_server::MonitorServer;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tonic::service::Routes;
 
 use crate::board::Board;
+use crate::cadence::Cadences;
 use crate::config::Config;
 use crate::grpc::MonitorRpc;
 use crate::metrics::Metrics;
@@ -84,12 +85,14 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
     let connect = |client, service| channel(client).map_err(|source| StartError::Channel { service, source });
     let analyze = Analyze::new(connect(&config.analyze, "Analyze")?);
     let knowledge = Knowledge::new(connect(&config.knowledge, "Knowledge")?);
-    let scraper = Scraper::new(ctx.clock.clone(), config.timeout(), config.limits.body_bytes)
-        .map_err(StartError::Scraper)?;
+    let scraper = Scraper::new(ctx.clock.clone(), config.limits.body_bytes).map_err(StartError::Scraper)?;
     let metrics = Metrics::register(&ctx.metrics).map_err(StartError::Metrics)?;
     let board = Arc::new(Board::default());
+    let cadences = Arc::new(Cadences::new(config.scrape_interval));
+    let asked = Arc::new(Notify::new());
 
-    let routes = Routes::new(MonitorServer::new(MonitorRpc::new(board.clone())));
+    let rpc = MonitorRpc::new(board.clone(), cadences.clone(), asked.clone(), ctx.clock.clone());
+    let routes = Routes::new(MonitorServer::new(rpc));
     let health =
         server.serve(&ctx, "monitor", routes, proto::DESCRIPTORS, &[NAME]).map_err(StartError::Serve)?;
 
@@ -97,7 +100,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
     let declarations = spawn_declarations(&ctx, knowledge);
     let targets = spawn_targets(&ctx, config.targets_file.clone(), always, metrics.clone());
     spawn_uplink(&ctx, analyze, uplink.clone());
-    let inputs = Inputs { targets, declarations };
+    let inputs = Inputs { targets, declarations, cadences, asked };
     let ticker = Ticker::new(&config, ctx.clock.clone(), scraper, inputs, uplink, board, metrics);
     let stopper = ctx.stopper.clone();
     ctx.tasks.spawn("monitor-ticks", OnFailure::StopProcess, async move {

@@ -21,6 +21,11 @@ impl Window {
         Self { points: VecDeque::with_capacity(2), capacity }
     }
 
+    /// From now on holds so many points, at least two.
+    pub fn hold(&mut self, capacity: usize) {
+        self.capacity = capacity.max(2);
+    }
+
     /// Takes a point. When time steps back (or stands still), everything known so far lies on another time line: the
     /// window starts again with this point and says so.
     pub fn push(&mut self, point: Point) -> Result<(), Unknown> {
@@ -28,7 +33,7 @@ impl Window {
         if !advancing {
             self.points.clear();
         }
-        if self.points.len() == self.capacity {
+        while self.points.len() >= self.capacity {
             self.points.pop_front();
         }
         self.points.push_back(point);

@@ -9,6 +9,7 @@ use crate::{
 };
 use actuators::{
     FileGenerations, Runner,
+    cadence::CadenceActuator,
     gate::GateActuator,
     webhook::{self, WebhookActuator},
 };
@@ -25,7 +26,17 @@ pub fn actuator(global: &Global, command: Actuator) -> ExitCode {
                 let state = state(&global, &common, "gate");
                 let Common { instance, services, .. } = common;
                 let gate = GateActuator::open(&instance, services, state, ctx.clock.clone())?;
-                serve(&global, gate, &ctx).await
+                serve(&global, Arc::new(gate), &ctx).await
+            }
+            Actuator::Cadence(common) => {
+                let state = state(&global, &common, "cadence");
+                let Common { instance, services, .. } = common;
+                let (monitor, clock) = (Clients::find(&global)?.monitor()?, ctx.clock.clone());
+                let cadence = Arc::new(CadenceActuator::open(&instance, services, monitor, state, clock)?);
+                tokio::select! {
+                    served = serve(&global, cadence.clone(), &ctx) => served,
+                    () = cadence.keep() => Ok(()),
+                }
             }
             Actuator::Webhook { url, form, bearer_token_file, common } => {
                 let token = bearer_token_file.map(std::fs::read_to_string).transpose();
@@ -37,7 +48,7 @@ pub fn actuator(global: &Global, command: Actuator) -> ExitCode {
                 };
                 let Common { instance, services, .. } = common;
                 let webhook = WebhookActuator::new(&instance, services, (&url, form), token, posted)?;
-                serve(&global, webhook, &ctx).await
+                serve(&global, Arc::new(webhook), &ctx).await
             }
         }
     })
@@ -50,8 +61,12 @@ fn state(global: &Global, common: &Common, name: &str) -> PathBuf {
     common.state.clone().unwrap_or_else(file)
 }
 
-async fn serve<A: actuators::Actuator>(global: &Global, actuator: A, ctx: &Context) -> anyhow::Result<()> {
+async fn serve<A: actuators::Actuator>(
+    global: &Global,
+    actuator: Arc<A>,
+    ctx: &Context,
+) -> anyhow::Result<()> {
     let clients = Clients::find(global)?;
     let channel = clients.channel(&clients.endpoints.execute)?;
-    Ok(Runner::new(channel, Arc::new(actuator), ctx.clone()).run().await?)
+    Ok(Runner::new(channel, actuator, ctx.clone()).run().await?)
 }

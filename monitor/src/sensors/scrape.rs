@@ -20,7 +20,6 @@ const IDLE_CONNECTIONS_MAX: usize = 1;
 pub struct Scraper {
     client: Client,
     clock: SharedClock,
-    timeout: Duration,
     body_bytes_max: usize,
 }
 
@@ -72,24 +71,24 @@ impl Scraper {
     ///
     /// # Errors
     /// If TLS cannot be set up.
-    pub fn new(clock: SharedClock, timeout: Duration, body_bytes_max: usize) -> Result<Self, reqwest::Error> {
+    pub fn new(clock: SharedClock, body_bytes_max: usize) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .user_agent(concat!("homeostat-monitor/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, clock, timeout, body_bytes_max })
+        Ok(Self { client, clock, body_bytes_max })
     }
 
-    /// Fetches one answer.
+    /// Fetches one answer, which may take so long.
     ///
     /// # Errors
     /// If there was none in time, or not a good one.
-    pub async fn fetch(&self, url: &str) -> Result<Fetched, Error> {
-        match tokio::time::timeout(self.timeout, self.fetch_untimed(url)).await {
+    pub async fn fetch(&self, url: &str, timeout: Duration) -> Result<Fetched, Error> {
+        match tokio::time::timeout(timeout, self.fetch_untimed(url)).await {
             Ok(fetched) => fetched,
-            Err(_) => Err(Error::Timeout(self.timeout)),
+            Err(_) => Err(Error::Timeout(timeout)),
         }
     }
 

@@ -1,19 +1,23 @@
-//! The loop: at every tick, scrape all targets, take in the answers, and send each resource on as soon as it is whole.
+//! The loop: at every tick, scrape all targets, take in the answers, and send each resource on as soon as it is whole. In between,
+//! look at the services again that are to be looked at more often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::SharedClock;
-use futures::stream::{self, StreamExt};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use proto::model::ResourceId;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::follow::DeclarationsReceiver;
 use super::uplink::Uplink;
 use crate::admission::{self, Room};
 use crate::board::{Board, Health, TargetStatus};
+use crate::cadence::{self, Cadences};
 use crate::config::Config;
 use crate::declarations::Declarations;
 use crate::exposition;
@@ -39,16 +43,20 @@ const GAP_INTERVALS: f64 = 3.5;
 pub(super) struct Inputs {
     pub(super) targets: watch::Receiver<Arc<Vec<Target>>>,
     pub(super) declarations: DeclarationsReceiver,
+    pub(super) cadences: Arc<Cadences>,
+    /// A cadence was asked for.
+    pub(super) asked: Arc<Notify>,
 }
 
 /// The loop and all that it remembers.
 #[derive(Debug)]
 pub(super) struct Ticker {
     interval: Duration,
-    jitter: Duration,
+    jitter_share: f64,
+    timeout: Duration,
+    rate_window: Duration,
     read: exposition::Limits,
     admit: admission::Limits,
-    rules: Rules,
     clock: SharedClock,
     scraper: Scraper,
     inputs: Inputs,
@@ -58,6 +66,37 @@ pub(super) struct Ticker {
     states: BTreeMap<TargetId, State>,
     room: Room<TargetId>,
     ticks: u64,
+    under_way: FuturesUnordered<BoxFuture<'static, Outcome>>,
+    permits: Arc<Semaphore>,
+    rounds: BTreeMap<u64, Round>,
+    /// Services that are looked at so many times in an interval.
+    faster: BTreeMap<ResourceId, u32>,
+    /// When the last look at a service was due.
+    looked: BTreeMap<ResourceId, Instant>,
+}
+
+/// Looks that began together.
+#[derive(Debug)]
+struct Round {
+    tick: Tick,
+    due: Instant,
+    began: Duration,
+    declarations: Option<Arc<Declarations>>,
+    groups: Option<Groups>,
+    /// The services that it is about; `None`: everything.
+    only: Option<BTreeSet<ResourceId>>,
+    /// Targets that have not answered yet.
+    waiting: BTreeSet<TargetId>,
+}
+
+impl Round {
+    fn is_about(&self, group: &Group) -> bool {
+        match (&self.only, &group.owner) {
+            (None, _) => true,
+            (Some(services), Owner::Service(id)) => services.contains(id),
+            (Some(_), Owner::Host(_)) => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -69,14 +108,17 @@ struct State {
 }
 
 impl State {
-    /// Its series if it answered at this tick, else why it did not.
+    /// Its series if it answered at this tick, or at a later one while another target kept this one waiting; else why it did not.
     fn answer(&self, tick: Tick) -> Result<&SeriesStore, &str> {
-        if self.answered == tick.number { Ok(&self.series) } else { Err(&self.status.last_error) }
+        if self.answered >= tick.number { Ok(&self.series) } else { Err(&self.status.last_error) }
     }
 }
 
 struct Outcome {
+    round: u64,
     id: TargetId,
+    /// How often it is scraped.
+    interval: Duration,
     fetched: Result<Fetched, scrape::Error>,
     took: Duration,
 }
@@ -91,21 +133,13 @@ impl Ticker {
         board: Arc<Board>,
         metrics: Metrics,
     ) -> Self {
-        let interval = config.scrape_interval;
-        let signed = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-        let points = 2 + config.rate_window.div_duration_f64(interval).ceil() as usize;
-        let rules = Rules {
-            rate_span: signed(config.rate_window),
-            interval: signed(interval),
-            points,
-            gap_max: signed(interval.mul_f64(GAP_INTERVALS)),
-        };
         Self {
-            interval,
-            jitter: interval.mul_f64(config.jitter_share),
+            interval: config.scrape_interval,
+            jitter_share: config.jitter_share,
+            timeout: config.timeout(),
+            rate_window: config.rate_window,
             read: config.limits.exposition(),
             admit: config.limits.admission(),
-            rules,
             clock,
             scraper,
             inputs,
@@ -115,6 +149,11 @@ impl Ticker {
             states: BTreeMap::new(),
             room: Room::default(),
             ticks: 0,
+            under_way: FuturesUnordered::new(),
+            permits: Arc::new(Semaphore::new(SCRAPES_AT_ONCE)),
+            rounds: BTreeMap::new(),
+            faster: BTreeMap::new(),
+            looked: BTreeMap::new(),
         }
     }
 
@@ -122,36 +161,142 @@ impl Ticker {
     pub(super) async fn run(mut self) {
         let mut interval = interval(self.interval);
         interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let asked = self.inputs.asked.clone();
         let mut due = None;
+        // The last tick, and up to where in its interval further looks are done.
+        let (mut tick, mut done) = (Instant::now(), Duration::ZERO);
         loop {
-            let now = interval.tick().await;
-            let late = due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
-            self.metrics.ticks_skipped.inc_by(late.div_duration_f64(self.interval).round() as u64);
-            due = Some(now + self.interval);
-            self.tick().await;
+            let again = cadence::next_look(&self.faster, self.interval, done);
+            let at = again.as_ref().map_or(tick, |(offset, _)| tick + *offset);
+            tokio::select! {
+                Some(outcome) = self.under_way.next(), if !self.under_way.is_empty() => self.answered(outcome),
+                now = interval.tick(), if !self.is_ticking() => {
+                    let late = due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+                    self.metrics.ticks_skipped.inc_by(late.div_duration_f64(self.interval).round() as u64);
+                    due = Some(now + self.interval);
+                    (tick, done) = (now, Duration::ZERO);
+                    self.tick(now);
+                }
+                () = sleep_until(at), if again.is_some() => {
+                    // Looks that were missed meanwhile are not made up for.
+                    done = at.elapsed() + at.duration_since(tick);
+                    self.look_again(at, again.map(|(_, services)| services).unwrap_or_default());
+                }
+                () = asked.notified() => {
+                    let declarations = self.inputs.declarations.borrow().clone();
+                    self.follow_cadences(declarations.as_deref());
+                    done = done.max(tick.elapsed());
+                }
+            }
         }
     }
 
-    async fn tick(&mut self) {
+    /// Whether targets of a tick have not answered yet; further looks do not count.
+    fn is_ticking(&self) -> bool {
+        self.rounds.values().any(|round| round.only.is_none())
+    }
+
+    fn next_tick(&mut self) -> Tick {
         self.ticks += 1;
-        let tick = Tick { number: self.ticks, at: whole_millisecond(self.clock.now()) };
+        Tick { number: self.ticks, at: whole_millisecond(self.clock.now()), interval: self.interval }
+    }
+
+    /// Begins to look at everything.
+    fn tick(&mut self, due: Instant) {
+        let tick = self.next_tick();
         let declarations = self.inputs.declarations.borrow().clone();
         self.follow_targets(tick, declarations.as_deref());
+        self.follow_cadences(declarations.as_deref());
         let targets = self.states.values().map(|state| &state.status.target);
-        let mut groups = declarations.as_deref().map(|declarations| Groups::new(targets, declarations));
-        let known = declarations.as_deref();
-        for group in groups.iter().flat_map(Groups::without_targets) {
-            self.emit(tick, &group, known);
+        let groups = declarations.as_deref().map(|declarations| Groups::new(targets, declarations));
+        let waiting = self.states.keys().cloned().collect();
+        let began = self.clock.monotonic();
+        let round = Round { tick, due, began, declarations, groups, only: None, waiting };
+        for group in round.groups.iter().flat_map(Groups::without_targets) {
+            self.emit(&round, &group);
         }
-        let mut outcomes = stream::iter(self.scrapes()).buffer_unordered(SCRAPES_AT_ONCE);
-        while let Some(outcome) = outcomes.next().await {
-            let id = outcome.id.clone();
-            self.take_in(tick, outcome, known);
-            for group in groups.as_mut().map(|groups| groups.answered(&id)).unwrap_or_default() {
-                self.emit(tick, &group, known);
+        self.begin(round);
+    }
+
+    /// Begins to look once more at some services. One that has not answered the look before is left out: it is slow already.
+    fn look_again(&mut self, due: Instant, services: BTreeSet<ResourceId>) {
+        let Some(declarations) = self.inputs.declarations.borrow().clone() else { return };
+        self.follow_cadences(Some(&declarations));
+        let busy: BTreeSet<_> = self.rounds.values().flat_map(|round| &round.waiting).collect();
+        let mut only = BTreeSet::new();
+        let mut targets = Vec::new();
+        for id in services.into_iter().filter(|id| self.faster.contains_key(id)) {
+            let Some(service) = declarations.service(&id) else { continue };
+            let own: Vec<_> = self
+                .states
+                .values()
+                .map(|state| &state.status.target)
+                .filter(|target| service.owns(target))
+                .collect();
+            if !own.is_empty() && own.iter().all(|target| !busy.contains(&target.id)) {
+                targets.extend(own);
+                only.insert(id);
             }
         }
-        self.count();
+        if only.is_empty() {
+            return;
+        }
+        let groups = Some(Groups::new(targets.iter().copied(), &declarations));
+        let waiting = targets.into_iter().map(|target| target.id.clone()).collect();
+        let (tick, began) = (self.next_tick(), self.clock.monotonic());
+        self.begin(Round {
+            tick,
+            due,
+            began,
+            declarations: Some(declarations),
+            groups,
+            only: Some(only),
+            waiting,
+        });
+    }
+
+    /// Which services are looked at more often from now on.
+    fn follow_cadences(&mut self, declarations: Option<&Declarations>) {
+        let Some(declarations) = declarations else { return };
+        let faster = self.inputs.cadences.faster(self.clock.now());
+        // How many targets a service has, if they are all its own.
+        let targets = |id: &ResourceId| {
+            let service = declarations.service(id)?;
+            let targets = self.states.values().map(|state| &state.status.target);
+            let own: Vec<_> = targets.filter(|target| service.owns(target)).collect();
+            own.iter().all(|target| declarations.owners(target).count() == 1).then_some(own.len())
+        };
+        let (admitted, held_back) = cadence::admit(faster, self.interval, targets);
+        self.inputs.cadences.keep(declarations.services().map(|service| service.id), &held_back);
+        self.faster = admitted;
+        self.looked.retain(|id, _| declarations.service(id).is_some());
+    }
+
+    fn begin(&mut self, round: Round) {
+        let scrapes = self.scrapes(&round);
+        self.under_way.extend(scrapes);
+        self.go_on(round);
+    }
+
+    /// Waits for the rest of a round, if there is one.
+    fn go_on(&mut self, round: Round) {
+        if !round.waiting.is_empty() {
+            self.rounds.insert(round.tick.number, round);
+        } else if round.only.is_none() {
+            self.count();
+        }
+    }
+
+    fn answered(&mut self, outcome: Outcome) {
+        let Some(mut round) = self.rounds.remove(&outcome.round) else { return };
+        let id = outcome.id.clone();
+        round.waiting.remove(&id);
+        self.take_in(round.tick, outcome, round.declarations.as_deref());
+        let groups = round.groups.as_mut().map(|groups| groups.answered(&id)).unwrap_or_default();
+        for group in groups.iter().filter(|group| round.is_about(group)) {
+            self.emit(&round, group);
+        }
+        self.go_on(round);
     }
 
     /// Takes on new targets and lets go of those that are no longer listed, after a last word that they are unknown.
@@ -187,31 +332,60 @@ impl Ticker {
     }
 
     /// One future per target, in the order of their offsets. They borrow nothing, so answers can be taken in meanwhile.
-    fn scrapes(&self) -> Vec<impl Future<Output = Outcome> + use<>> {
-        let mut order: Vec<_> = self
-            .states
-            .values()
+    fn scrapes(&self, round: &Round) -> Vec<BoxFuture<'static, Outcome>> {
+        let states = round.waiting.iter().filter_map(|id| self.states.get(id));
+        let mut order: Vec<_> = states
             .map(|state| {
-                let Target { id, url, .. } = &state.status.target;
-                (self.jitter.mul_f64(offset_share(id)), id.clone(), url.clone())
+                let target = &state.status.target;
+                let interval = self.interval / self.times(target, round.declarations.as_deref());
+                let offset = interval.mul_f64(self.jitter_share * offset_share(&target.id));
+                (offset, target.id.clone(), target.url.clone(), interval)
             })
             .collect();
         order.sort();
-        let scrape = |(offset, id, url): (Duration, TargetId, String)| {
-            let (scraper, clock) = (self.scraper.clone(), self.clock.clone());
-            async move {
+        let round = round.tick.number;
+        let scrape = |(offset, id, url, interval): (Duration, TargetId, String, Duration)| {
+            let (scraper, clock, permits) = (self.scraper.clone(), self.clock.clone(), self.permits.clone());
+            // It ends before the next look begins.
+            let timeout =
+                if interval == self.interval { self.timeout } else { self.timeout.min(interval * 2 / 3) };
+            let scrape = async move {
                 tokio::time::sleep(offset).await;
+                // It is never closed; and without a permit there would only be more at once.
+                let _permit = permits.acquire_owned().await.ok();
                 let began = clock.monotonic();
-                let fetched = scraper.fetch(&url).await;
-                Outcome { id, fetched, took: clock.monotonic().saturating_sub(began) }
-            }
+                let fetched = scraper.fetch(&url, timeout).await;
+                Outcome { round, id, interval, fetched, took: clock.monotonic().saturating_sub(began) }
+            };
+            Box::pin(scrape) as BoxFuture<'static, Outcome>
         };
         order.into_iter().map(scrape).collect()
     }
 
+    /// How many times in an interval a target is scraped.
+    fn times(&self, target: &Target, declarations: Option<&Declarations>) -> u32 {
+        if self.faster.is_empty() {
+            return 1;
+        }
+        let owners = declarations.into_iter().flat_map(|declarations| declarations.owners(target));
+        owners.filter_map(|service| self.faster.get(service.id)).max().copied().unwrap_or(1)
+    }
+
+    /// How points become rates for a target that is scraped so often.
+    fn rules(&self, interval: Duration) -> Rules {
+        let signed = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Rules {
+            rate_span: signed(self.rate_window),
+            interval: signed(interval),
+            points: 2 + self.rate_window.div_duration_f64(interval).ceil() as usize,
+            gap_max: signed(self.interval.mul_f64(GAP_INTERVALS)),
+        }
+    }
+
     fn take_in(&mut self, tick: Tick, outcome: Outcome, declarations: Option<&Declarations>) {
-        let Outcome { id, fetched, took } = outcome;
-        let Self { read, admit, rules, room, states, clock, .. } = self;
+        let Outcome { round: _, id, interval, fetched, took } = outcome;
+        let rules = &self.rules(interval);
+        let Self { read, admit, room, states, clock, .. } = self;
         let Some(State { status, series, answered }) = states.get_mut(&id) else { return };
         let mut account = Account::default();
         let result = match fetched {
@@ -249,7 +423,8 @@ impl Ticker {
     }
 
     /// Sends on what a group's answers say.
-    fn emit(&mut self, tick: Tick, group: &Group, declarations: Option<&Declarations>) {
+    fn emit(&mut self, round: &Round, group: &Group) {
+        let tick = round.tick;
         match &group.owner {
             Owner::Host(id) => {
                 let Some(state) = self.states.get(id) else { return };
@@ -260,15 +435,22 @@ impl Ticker {
                 self.metrics.count_dropped(&lost);
             }
             Owner::Service(id) => {
+                let declarations = round.declarations.as_deref();
                 let Some(service) = declarations.and_then(|declarations| declarations.service(id)) else {
                     return;
                 };
+                // What its rates cover, however it is looked at from now on.
+                let last = self.looked.insert(id.clone(), round.due);
+                let since = last.map(|last| round.due.saturating_duration_since(last));
+                let interval =
+                    since.filter(|since| !since.is_zero()).unwrap_or(self.interval).min(self.interval);
+                self.inputs.cadences.looked(id, round.began);
                 let members = group.members.iter().filter_map(|id| self.states.get(id));
                 let views: Vec<_> = members
                     .map(|state| View { target: &state.status.target, answer: state.answer(tick) })
                     .collect();
                 for rows in roles::service_rows(&service, &views) {
-                    self.uplink.push(tick, true, rows);
+                    self.uplink.push(Tick { interval, ..tick }, true, rows);
                 }
             }
         }

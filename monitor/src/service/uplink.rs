@@ -47,7 +47,7 @@ pub(super) enum Error {
 
 impl Uplink {
     pub(super) fn new(config: &Config, metrics: Metrics) -> Self {
-        let sender = Sender { name: config.sender.clone(), interval: config.scrape_interval };
+        let sender = Sender { name: config.sender.clone() };
         let outbox = Mutex::new(Outbox::new(sender, config.limits.outbox()));
         Self { outbox, wake: Notify::new(), window: config.limits.unacknowledged_batches, metrics }
     }

@@ -21,6 +21,8 @@ pub struct Seen {
     pub at_ms: i64,
     pub value: Option<f64>,
     pub quality: Quality,
+    /// What it stands for.
+    pub interval_ms: u128,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +122,8 @@ impl Reader {
             let (signal, declared) =
                 self.signals.get(&sample.handle).expect("introduced on this stream").clone();
             let (at_ms, value, quality) = (sample.at.as_millisecond(), sample.value, sample.quality);
-            log.rows.push(Seen { signal, declared, at_ms, value, quality });
+            let interval_ms = batch.interval.as_millis();
+            log.rows.push(Seen { signal, declared, at_ms, value, quality, interval_ms });
         }
         batch.sequence
     }

@@ -11,14 +11,15 @@ use crate::{
     input::{Outgoing, PolicyView},
     score::Cost,
 };
+use jiff::Timestamp;
 use proto::model::{
-    Action, BreakerMode, BreakerSetting, BudgetMeasure, BudgetPolicyState, DirectiveState, Evidence,
-    FreezeScope, Generation, MeasureInForce, NotifyUrgency, Release, ResourceId, ServiceMode,
+    Action, BreakerMode, BreakerSetting, BudgetMeasure, BudgetPolicyState, DirectiveKind, DirectiveState,
+    Evidence, FreezeScope, Generation, MeasureInForce, NotifyUrgency, Release, ResourceId, ServiceMode,
 };
 use std::time::Duration;
 
-/// A freeze of a policy that sets no end is renewed each day: should the control plane be gone, it lifts itself.
-const FREEZE_MAX: Duration = Duration::from_secs(86_400);
+/// A freeze or a cadence of a policy that sets no end is renewed each day: should the control plane be gone, it lifts itself.
+const HELD_MAX: Duration = Duration::from_secs(86_400);
 /// A quarter more, at least one: a service that is 80 % used is then 64 % used, where queues are short.
 const MORE_DIVISOR: u32 = 4;
 /// A breaker that is tightened opens at half the share of failures.
@@ -76,7 +77,12 @@ fn made(scene: &Scene<'_>, resource: &ResourceId, measure: &MeasureInForce) -> M
         .peekable();
     let Some(newest) = of_it.peek() else { return Made::Never };
     // The actuator has lifted it by itself.
-    let lapsed = matches!(newest.action, Action::Freeze { until: Some(until), .. } if until <= scene.now);
+    let lapsed = match newest.action {
+        Action::Freeze { until: Some(until), .. } | Action::SetCadence { until: Some(until), .. } => {
+            until <= scene.now
+        }
+        _ => false,
+    };
     let is_advice = newest.generation == Generation(0);
     match newest.state {
         _ if lapsed && measure.until.is_none_or(|until| until > scene.now) => Made::Never,
@@ -97,8 +103,7 @@ fn candidate(
     Some(match measure.measure {
         BudgetMeasure::FreezeDeployments => {
             let scope = FreezeScope::Deployments;
-            let longest = later(scene.now, FREEZE_MAX);
-            let until = measure.until.map_or(longest, |until| until.min(longest));
+            let until = ending(scene, measure);
             let (action, undo) =
                 (Action::Freeze { scope, until: Some(until) }, Action::Freeze { scope, until: None });
             bare(action, undo, format!("deployments of {name} are frozen until {until}"))
@@ -114,9 +119,13 @@ fn candidate(
             bare(action, undo, format!("{name} takes no writes"))
         }
         BudgetMeasure::RaiseCadence => {
-            let often = (interval(scene.seen) / 2).max(CADENCE_MIN);
-            let (action, undo) =
-                (Action::SetCadence { interval: Some(often) }, Action::SetCadence { interval: None });
+            let often = raised_to(scene, resource, measure)
+                .unwrap_or_else(|| (interval(scene.seen) / 2).max(CADENCE_MIN));
+            let until = Some(ending(scene, measure));
+            let (action, undo) = (
+                Action::SetCadence { interval: Some(often), until },
+                Action::SetCadence { interval: None, until: None },
+            );
             bare(action, undo, format!("{name} is looked at every {} s", often.as_secs_f64()))
         }
         BudgetMeasure::Notify | BudgetMeasure::Investigate => {
@@ -132,6 +141,23 @@ fn candidate(
             return tightened(scene, scene.outgoing(resource)?, policy, measure);
         }
     })
+}
+
+/// What this measure has set already: renewed, it stays the same, also while the raised cadence is still to be seen.
+fn raised_to(scene: &Scene<'_>, resource: &ResourceId, measure: &MeasureInForce) -> Option<Duration> {
+    let mut entries = scene.line(resource, DirectiveKind::SetCadence).entries().iter();
+    entries.find_map(|entry| match entry.action {
+        Action::SetCadence { interval, .. } if entry.is_measure() && entry.created_at >= measure.since => {
+            interval
+        }
+        _ => None,
+    })
+}
+
+/// When it lifts itself.
+fn ending(scene: &Scene<'_>, measure: &MeasureInForce) -> Timestamp {
+    let longest = later(scene.now, HELD_MAX);
+    measure.until.map_or(longest, |until| until.min(longest))
 }
 
 /// A candidate that promises only itself.

@@ -9,8 +9,8 @@ use proto::model::{
 
 /// No directive may be delivered later than this after its creation.
 const EXPIRY_MAX: SignedDuration = SignedDuration::from_mins(10);
-/// No freeze reaches further: it is renewed.
-const FREEZE_MAX: SignedDuration = SignedDuration::from_hours(25);
+/// No freeze and no cadence reaches further: it is renewed.
+const HELD_MAX: SignedDuration = SignedDuration::from_hours(25);
 
 /// Everything that is wrong with the measure, in words; empty when it may be proposed.
 pub(super) fn faults(directive: &Directive, policy: &BudgetPolicyState, scene: &Scene<'_>) -> Vec<String> {
@@ -71,7 +71,9 @@ fn within_bounds(directive: &Directive, scene: &Scene<'_>) -> bool {
 fn is_measured(directive: &Directive, now: Timestamp) -> bool {
     let taking_back = directive.undo_of.is_some();
     match directive.action {
-        Action::Freeze { until: Some(until), .. } => until > now && until.duration_since(now) <= FREEZE_MAX,
+        Action::Freeze { until: Some(until), .. } | Action::SetCadence { until: Some(until), .. } => {
+            until > now && until.duration_since(now) <= HELD_MAX
+        }
         Action::SetBreaker(setting) => taking_back || setting.mode == BreakerMode::Enforce,
         _ => taking_back || !directive.reduces,
     }

@@ -132,6 +132,25 @@ fn measures_are_taken_back_when_their_policy_no_longer_wants_them() {
 }
 
 #[test]
+fn a_cadence_that_has_ended_by_itself_is_raised_again_and_not_further() {
+    let mut plant = plant(Some(0.1), &[RaiseCadence]);
+    let made = directives(&plant);
+    let Action::SetCadence { interval: Some(often), until: Some(until) } = made[0].action else {
+        panic!("{}", made[0].action)
+    };
+    assert_eq!(until, at(plant.second + 86_400), "a day at most, should nobody be there to end it");
+    put(&mut plant, &made, DirectiveState::Verified);
+    plant.caller().interval = often;
+    plant.settle();
+    assert_eq!(directives(&plant), [], "it stands");
+    plant.second += 86_401;
+    show(&mut plant, Some(0.1), &[RaiseCadence]);
+    let again = directives(&plant);
+    let Action::SetCadence { interval, .. } = again[0].action else { panic!("{}", again[0].action) };
+    assert_eq!(interval, Some(often));
+}
+
+#[test]
 fn while_the_budget_is_unknown_nothing_is_taken_back() {
     let mut plant = plant(Some(0.1), &[FreezeDeployments]);
     let made = directives(&plant);

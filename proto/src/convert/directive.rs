@@ -1,8 +1,8 @@
 //! Directives, their transitions and records.
 
 use super::{
-    Error, all, back, duration_ms, finite, not_nan, optional_finite, optional_uuid, ratio, required, text,
-    timestamp, uuid,
+    Error, all, back, duration_ms, finite, not_nan, optional_finite, optional_timestamp, optional_uuid,
+    ratio, required, text, timestamp, uuid,
 };
 use crate::{
     model::{self, Generation},
@@ -29,7 +29,8 @@ impl TryFrom<wire::Action> for model::Action {
             Kind::SetMode(mode) => Ok(Self::SetMode { mode: mode.mode.try_into()? }),
             Kind::SetCadence(cadence) => {
                 let interval = (cadence.interval_ms > 0).then(|| Duration::from_millis(cadence.interval_ms));
-                Ok(Self::SetCadence { interval })
+                let until = optional_timestamp(cadence.until_unix_ms, "set_cadence.until_unix_ms")?;
+                Ok(Self::SetCadence { interval, until })
             }
             Kind::Notify(notify) => {
                 Ok(Self::Notify { urgency: notify.urgency.try_into()?, resolved: notify.resolved })
@@ -94,9 +95,10 @@ impl From<model::Action> for wire::Action {
                 until_unix_ms: until.map_or(0, |until| until.as_millisecond()),
             }),
             model::Action::SetMode { mode } => Kind::SetMode(wire::SetMode { mode: mode.into() }),
-            model::Action::SetCadence { interval } => {
-                Kind::SetCadence(wire::SetCadence { interval_ms: interval.map_or(0, duration_ms) })
-            }
+            model::Action::SetCadence { interval, until } => Kind::SetCadence(wire::SetCadence {
+                interval_ms: interval.map_or(0, duration_ms),
+                until_unix_ms: until.map_or(0, |until| until.as_millisecond()),
+            }),
             model::Action::Notify { urgency, resolved } => {
                 Kind::Notify(wire::Notify { urgency: urgency.into(), resolved })
             }

@@ -189,6 +189,8 @@ pub enum Action {
         /// How often; `None`: as configured.
         #[serde(serialize_with = "option_millis", rename = "interval_ms")]
         interval: Option<Duration>,
+        /// Whoever looks goes back by itself then; `None`: a day later at most.
+        until: Option<Timestamp>,
     },
     /// Tell people what the rationale says.
     Notify {
@@ -236,10 +238,13 @@ impl fmt::Display for Action {
             Self::Freeze { scope, until: Some(until) } => write!(f, "freeze {scope} until {until}"),
             Self::Freeze { scope, until: None } => write!(f, "lift the freeze of {scope}"),
             Self::SetMode { mode } => write!(f, "set mode to {mode}"),
-            Self::SetCadence { interval: Some(interval) } => {
+            Self::SetCadence { interval: Some(interval), until: None } => {
                 write!(f, "look every {} s", interval.as_secs_f64())
             }
-            Self::SetCadence { interval: None } => write!(f, "look as often as configured"),
+            Self::SetCadence { interval: Some(interval), until: Some(until) } => {
+                write!(f, "look every {} s until {until}", interval.as_secs_f64())
+            }
+            Self::SetCadence { interval: None, .. } => write!(f, "look as often as configured"),
             Self::Notify { urgency, resolved: false } => write!(f, "notify ({urgency})"),
             Self::Notify { urgency: _, resolved: true } => write!(f, "notify that it is over"),
         }

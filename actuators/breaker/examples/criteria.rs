@@ -2,8 +2,9 @@
 //! Each line states what was played, what came out, and the bound.
 
 use breaker::sim::{
-    Drill, Errors, Until, causality, drill, false_openings, fleet, overload, poisoning, run, scenarios,
-    seasonal_detection, shadow, wilson,
+    Drill, Errors, Noise, OverloadRun, ShadowRun, Until, causality, drill, false_openings, fleet, overload,
+    overload_on_a_busy_machine, poisoning, run, scenarios, seasonal_detection, shadow, shadow_of_overload,
+    wilson,
 };
 
 fn main() {
@@ -14,12 +15,13 @@ fn main() {
             "a3" => bursts(),
             "a4" => suite(),
             "a5" => overloads(),
+            "busy" => busy(),
             "a6" => causes(),
             "a7" => poison(),
             "a9" => fleets(),
             "a12" => shadows(),
             "false" => openings(),
-            other => eprintln!("no criterion is called {other}: a1 a2 a3 a4 a5 a6 a7 a9 a12 false"),
+            other => eprintln!("no criterion is called {other}: a1 a2 a3 a4 a5 busy a6 a7 a9 a12 false"),
         }
     }
 }
@@ -118,6 +120,32 @@ fn overloads() {
     }
 }
 
+fn busy() {
+    for (delay, stall, gone) in [
+        (0.0, 0.0, 0.0),
+        (0.001, 0.0, 0.0),
+        (0.005, 0.0, 0.0),
+        (0.02, 0.0, 0.0),
+        (0.005, 0.05, 0.0),
+        (0.02, 0.2, 0.0),
+        (0.0, 0.0, 0.02),
+        (0.005, 0.05, 0.2),
+        (0.005, 0.0, 0.5),
+    ] {
+        let noise = Noise { delay, stall, gone };
+        let runs: Vec<_> = (0..10).map(|seed| overload_on_a_busy_machine(3.6, noise, seed)).collect();
+        let least = |of: fn(&(OverloadRun, f64, f64)) -> f64| runs.iter().map(of).fold(f64::MAX, f64::min);
+        let mean = runs.iter().map(|run| run.1).sum::<f64>() / runs.len() as f64;
+        let highest = runs.iter().map(|run| run.2).fold(0.0, f64::max);
+        println!(
+            "busy machine, {noise:?}, 10 seeds: goodput at least {:.1} % (bound 95), critical at least {:.2} % (bound {:.1}); limit {mean:.1}, at most {highest:.1}, before four workers",
+            100.0 * least(|run| run.0.goodput),
+            100.0 * least(|run| run.0.critical),
+            99.0 * (1.0 - gone),
+        );
+    }
+}
+
 fn causes() {
     let runs: Vec<_> = (0..200).map(|seed| (causality(false, seed), causality(true, seed))).collect();
     let left_alone = runs.iter().filter(|(regardless, _)| regardless.sheds_after.is_none()).count();
@@ -165,24 +193,32 @@ fn fleets() {
 }
 
 fn shadows() {
-    for (rate, ill) in [(1.0, 0.01), (10.0, 0.01), (100.0, 0.01), (10.0, 0.3), (100.0, 0.3)] {
-        let mut worst = (0.0f64, 0.0f64);
-        let mut sums = (0, 0);
-        for seed in 0..20 {
-            let run = shadow(rate, ill, seed);
-            let off = |deed: u64, word: u64| (word as f64 - deed as f64).abs() / deed.max(1) as f64;
-            worst = (
-                worst.0.max(off(run.enforced.0, run.predicted.0)),
-                worst.1.max(off(run.enforced.1, run.predicted.1)),
-            );
-            sums = (sums.0 + run.enforced.0, sums.1 + run.predicted.0);
+    for ill in [0.01, 0.1, 0.3, 0.6] {
+        for rate in [1.0, 10.0, 100.0] {
+            told(&format!("{rate}/s, outages and {ill} failing"), |seed| shadow(rate, ill, seed));
         }
-        println!(
-            "{rate}/s, outages and {ill} failing: {} rejected, {} predicted; off by at most {:.2} % of the rejected, {:.2} % of the spared failures in 20 seeds (bound 5)",
-            sums.0,
-            sums.1,
-            100.0 * worst.0,
-            100.0 * worst.1
-        );
     }
+    for share in [0.3, 0.6] {
+        for rate in [10.0, 100.0] {
+            let what =
+                format!("no replay: {rate}/s, a callee that works on {share} of them and refuses the rest");
+            told(&what, |seed| shadow_of_overload(rate, share, seed));
+        }
+    }
+}
+
+fn told(what: &str, run: impl Fn(u64) -> ShadowRun) {
+    let runs: Vec<_> = (0..20).map(run).collect();
+    let sum = |of: fn(&ShadowRun) -> u64| runs.iter().map(of).sum::<u64>();
+    let worst = |of: fn(&ShadowRun) -> (u64, u64)| {
+        let off = runs.iter().map(of).map(|(deed, word)| word.abs_diff(deed) as f64 / deed.max(1) as f64);
+        100.0 * off.fold(0.0, f64::max)
+    };
+    println!(
+        "{what}: {} rejected, {} predicted; off by at most {:.2} % of the rejected, {:.2} % of the spared failures in 20 seeds (bound 5 for replays)",
+        sum(|run| run.enforced.0),
+        sum(|run| run.predicted.0),
+        worst(|run| (run.enforced.0, run.predicted.0)),
+        worst(|run| (run.enforced.1, run.predicted.1)),
+    );
 }

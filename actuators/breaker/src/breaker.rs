@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::core::{Core, Fate, Ticket};
+use crate::core::Core;
 use crate::evidence::{Evidence, Verdict};
 use crate::fleet::{Advice, Witness};
 use crate::latency::{self, BUCKETS};
@@ -15,6 +15,7 @@ use crate::machine::{Phase, PhaseKind};
 use crate::outcome::{Outcome, Priority, Rejection};
 use crate::shadow::ShadowReport;
 use crate::stripes::Stripes;
+use crate::ticket::{Fate, Ticket};
 use crate::transition::{State, Transition};
 use crate::{InvalidPolicy, Mode, Policy};
 

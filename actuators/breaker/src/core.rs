@@ -7,10 +7,11 @@ use crate::baseline::{Baseline, Batch};
 use crate::evidence::{Evidence, Judge, Verdict};
 use crate::latency::{BUCKETS, Latencies};
 use crate::limit::Limiter;
-use crate::machine::{Answer, Event, Grant, Machine, Phase, PhaseKind, Timing};
+use crate::machine::{Answer, Event, Machine, Phase, PhaseKind, Timing};
 use crate::outcome::{Outcome, Priority, Rejection};
 use crate::shadow::ShadowReport;
 use crate::shed::{Arm, Scene, ShedEvent, Shedder};
+use crate::ticket::{Fate, Ticket};
 use crate::transition::{Cause, Log, State, Transition};
 use crate::{Mode, Policy};
 
@@ -26,42 +27,6 @@ const SLOW_LOOKUP: Duration = Duration::from_secs(30);
 const WAIT_GROWTH: u32 = 4;
 /// Evidence of others counts for at most this share of the threshold: the own calls must fail too.
 pub(crate) const OTHERS_MAX: f64 = 0.6;
-
-/// What an admitted call needs to be settled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    pub(crate) grant: Grant,
-    arm: Arm,
-    pub(crate) priority: Priority,
-    pub(crate) fate: Fate,
-    pub(crate) limited: bool,
-}
-
-/// What happens with an admitted call's result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Counted,
-    /// It would have been rejected: for the report only.
-    Shadow,
-    /// Nobody counts.
-    Unseen,
-}
-
-impl Ticket {
-    pub(crate) fn plain(epoch: u64, priority: Priority) -> Self {
-        let grant = Grant { epoch, lease: 0 };
-        Self { grant, arm: Arm::Unmarked, priority, fate: Fate::Counted, limited: false }
-    }
-
-    pub(crate) fn fated(fate: Fate, priority: Priority) -> Self {
-        Self { fate, ..Self::plain(0, priority) }
-    }
-
-    /// Whether dropping it has to be told.
-    pub(crate) fn holds_something(&self) -> bool {
-        self.grant.lease != 0 || self.limited
-    }
-}
 
 /// Calls per second, over the last minutes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -209,8 +174,8 @@ impl Core {
             },
         };
         if self.mode == Mode::MetricsOnly {
-            self.shadow.would_reject += 1;
-            return Ok(Ticket::fated(Fate::Shadow, priority));
+            let shed = rejection == Rejection::Shed;
+            return Ok(Ticket::fated(self.shadow.rejects(shed, self.shed.takes_its_word()), priority));
         }
         self.rejected[rejection.index()] += 1;
         Err(rejection)
@@ -246,7 +211,7 @@ impl Core {
         if let Some(limit) = self.limit.as_mut().filter(|_| ticket.limited) {
             limit.leave(ticket.priority);
             if !matches!(outcome, Outcome::CallerFault | Outcome::Cancelled) {
-                limit.result(now, latency, outcome == Outcome::Overload, degraded);
+                limit.result(now, latency, outcome, degraded);
             }
         }
         if matches!(outcome, Outcome::CallerFault | Outcome::Cancelled) {
@@ -258,6 +223,10 @@ impl Core {
         self.shadow.offered += u64::from(self.mode == Mode::MetricsOnly && ticket.fate != Fate::Unseen);
         match ticket.fate {
             Fate::Unseen => return,
+            Fate::Relief => {
+                self.shed.made_nevertheless(failed || outcome == Outcome::Overload);
+                return self.shadow.relieved();
+            }
             Fate::Shadow => return self.shadow.ended(failed || outcome == Outcome::Overload, latency),
             Fate::Counted => {}
         }
@@ -403,6 +372,10 @@ impl Core {
             ShedEvent::Helps => Cause::SheddingHelps,
             ShedEvent::DoesNotHelp => Cause::SheddingIsUseless,
             ShedEvent::Ended => Cause::SheddingEnded,
+            ShedEvent::Unknown => {
+                self.shadow.trials_unknown += 1;
+                Cause::SheddingUnknown
+            }
         };
         self.note(now, self.state(), cause, self.failing.evidence());
     }
@@ -419,6 +392,7 @@ impl Core {
             baseline: self.failing.evidence().baseline,
             degraded: self.is_degraded(),
             overload: self.bad.1 > 5.0 && self.bad.1 > 0.5 * self.bad.0,
+            watching: self.mode == Mode::MetricsOnly,
         }
     }
 
@@ -476,7 +450,7 @@ impl Core {
         // Before it is known what is normal, only a callee that says itself that it has too much to do is relieved.
         let sure = self.baseline.is_known() || self.shed.is_active() || self.scene(now).overload;
         if self.policy.shed
-            && self.mode == Mode::Enforce
+            && matches!(self.mode, Mode::Enforce | Mode::MetricsOnly)
             && sure
             && (self.is_degraded() || self.shed.is_active())
         {
@@ -542,8 +516,9 @@ impl Core {
         self.mode = after;
         match (before, after) {
             _ if before == after => return,
-            // The machine ran in both: what it would have done is what it does now.
-            (Mode::Enforce | Mode::MetricsOnly, Mode::Enforce | Mode::MetricsOnly) => self.shed.reset(),
+            // The machine ran in both: what it would have done is what it does now. A trial that left out nothing found out nothing.
+            (Mode::MetricsOnly, Mode::Enforce) => self.shed.begin_anew(),
+            (Mode::Enforce, Mode::MetricsOnly) => self.shed.reset(),
             // Whoever held it open may not know that all is well: probe first.
             (Mode::ForcedOpen, Mode::Enforce | Mode::MetricsOnly) => self.machine.await_probes(),
             _ => {

@@ -23,6 +23,7 @@ mod shed;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stripes;
+mod ticket;
 mod transition;
 
 pub use breaker::{Applied, Breaker, InvalidBaseline, Permit, PolicyError, Setup, Snapshot};

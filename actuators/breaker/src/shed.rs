@@ -31,6 +31,8 @@ const GROWTH: f64 = 0.05;
 const GROWTH_MAX: f64 = 0.4;
 /// After so many windows, with half of the calls left out, it must have helped: a trial can err.
 const USELESS_WINDOWS: u32 = 5;
+/// Weight of a call in the share that the callee does not work on while all are made.
+const REFUSED_SMOOTHING: f64 = 0.02;
 /// Failure ratio beyond the baseline that is the price of finding the limit.
 const TOLERATED: f64 = 0.05;
 
@@ -120,6 +122,10 @@ struct Throttle {
     count: Count,
     /// Failure ratio and admitted share when shedding began: what it must improve upon.
     bad_at_first: f64,
+    /// The callee says itself that it has too much to do.
+    by_word: bool,
+    /// Share of all calls that it did not work on, while all are made; fading.
+    refused: f64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -136,6 +142,8 @@ pub(crate) enum ShedEvent {
     Helps,
     DoesNotHelp,
     Ended,
+    /// A trial in which all calls were made is over.
+    Unknown,
 }
 
 /// What the shedder is told about the callee.
@@ -151,6 +159,8 @@ pub(crate) struct Scene {
     pub(crate) degraded: bool,
     /// Whether most of what is bad says of itself that it is overload.
     pub(crate) overload: bool,
+    /// All calls are made whatever is said here.
+    pub(crate) watching: bool,
 }
 
 /// Decides which calls are left out.
@@ -192,6 +202,17 @@ impl Shedder {
         self.stage = Stage::Idle;
     }
 
+    /// As if nothing had been tried yet.
+    pub(crate) fn begin_anew(&mut self) {
+        self.stage = Stage::Idle;
+        (self.next_trial, self.retry) = (Duration::ZERO, RETRY_FIRST);
+    }
+
+    /// Whether calls are shed because the callee asks for it.
+    pub(crate) fn takes_its_word(&self) -> bool {
+        matches!(&self.stage, Stage::Shedding(throttle) if throttle.by_word)
+    }
+
     /// Whether this call goes ahead, and as what.
     pub(crate) fn admit(&mut self, now: Duration, priority: Priority) -> Option<Arm> {
         if self.stage == Stage::Idle {
@@ -226,10 +247,20 @@ impl Shedder {
         match (&mut self.stage, arm) {
             (Stage::Trial(trial), Arm::Full) => trial.full.add(bad),
             (Stage::Trial(trial), Arm::Less) => trial.less.add(bad),
-            (Stage::Shedding(throttle), _) => throttle.count.add(bad),
+            (Stage::Shedding(throttle), _) => {
+                throttle.count.add(bad);
+                throttle.saw(bad);
+            }
             _ => return None,
         }
         self.judge(scene)
+    }
+
+    /// A call ended that was made although it would have been shed.
+    pub(crate) fn made_nevertheless(&mut self, bad: bool) {
+        if let Stage::Shedding(throttle) = &mut self.stage {
+            throttle.saw(bad);
+        }
     }
 
     /// Looks at the time: begins a trial, ends a block, moves the throttle.
@@ -237,7 +268,7 @@ impl Shedder {
         if self.stage == Stage::Idle && scene.degraded && scene.now >= self.next_trial {
             if scene.overload {
                 // It says itself that it has too much to do.
-                self.begin_shedding(scene.now, 1.0);
+                self.begin_shedding(scene.now, 1.0, true);
                 return Some(ShedEvent::Helps);
             }
             let calls = Duration::try_from_secs_f64(BLOCK_CALLS / scene.rate.max(1e-3)).unwrap_or(BLOCK_MAX);
@@ -250,7 +281,7 @@ impl Shedder {
         }
         if matches!(self.stage, Stage::Trial(_)) && scene.degraded && scene.overload {
             // Its word came after the trial began: nothing is left to be found out.
-            self.begin_shedding(scene.now, 1.0);
+            self.begin_shedding(scene.now, 1.0, true);
             return Some(ShedEvent::Helps);
         }
         self.judge(scene)
@@ -266,11 +297,11 @@ impl Shedder {
                 let seen = blocks >= 2 && trial.full.calls.min(trial.less.calls) >= BLOCK_CALLS / 2.0;
                 if seen && odds >= TRIAL_DECIDES {
                     let bad = trial.full.ratio();
-                    self.begin_shedding(scene.now, bad);
-                    Some(ShedEvent::Helps)
+                    self.begin_shedding(scene.now, bad, false);
+                    Some(if scene.watching { ShedEvent::Unknown } else { ShedEvent::Helps })
                 } else if !scene.degraded || seen && odds <= -TRIAL_DECIDES || blocks >= TRIAL_BLOCKS {
                     self.stand_down(scene.now);
-                    Some(ShedEvent::DoesNotHelp)
+                    Some(if scene.watching { ShedEvent::Unknown } else { ShedEvent::DoesNotHelp })
                 } else {
                     None
                 }
@@ -283,6 +314,7 @@ impl Shedder {
                 }
                 let bad =
                     if throttle.count.calls > 0.0 { throttle.count.bad / throttle.count.calls } else { 1.0 };
+                let bad = if scene.watching && throttle.by_word { throttle.relieved(scene) } else { bad };
                 throttle.move_on(bad, scene);
                 let useless = throttle.windows >= USELESS_WINDOWS
                     && throttle.admitted < 0.5
@@ -302,7 +334,7 @@ impl Shedder {
         }
     }
 
-    fn begin_shedding(&mut self, now: Duration, bad_at_first: f64) {
+    fn begin_shedding(&mut self, now: Duration, bad_at_first: f64, by_word: bool) {
         self.stage = Stage::Shedding(Throttle {
             admitted: 1.0 - TRIAL_SHARE,
             growth: GROWTH,
@@ -310,6 +342,8 @@ impl Shedder {
             window_began: now,
             count: Count::default(),
             bad_at_first,
+            by_word,
+            refused: TRIAL_SHARE,
         });
     }
 
@@ -321,6 +355,15 @@ impl Shedder {
 }
 
 impl Throttle {
+    fn saw(&mut self, bad: bool) {
+        self.refused += REFUSED_SMOOTHING * (f64::from(u8::from(bad)) - self.refused);
+    }
+
+    /// What would fail of the admitted share if the callee worked on as many calls as it does of all of them.
+    fn relieved(&self, scene: &Scene) -> f64 {
+        (1.0 - (1.0 - self.refused) / self.admitted).max(scene.baseline)
+    }
+
     /// Down to what the callee worked on; up in small steps that grow while all is well.
     fn move_on(&mut self, bad: f64, scene: &Scene) {
         if bad > 2.0 * scene.baseline + TOLERATED {
@@ -363,6 +406,7 @@ mod tests {
                 baseline: 0.01,
                 degraded: true,
                 overload: false,
+                watching: false,
             };
             shedder.tick(&scene);
             let arm = shedder.admit(now, Priority::Normal);
@@ -400,6 +444,7 @@ mod tests {
             baseline: 0.01,
             degraded: true,
             overload: false,
+            watching: false,
         };
         assert_eq!(shedder.tick(&scene), Some(ShedEvent::TrialBegan));
         scene.now += Duration::from_millis(100);

@@ -63,6 +63,8 @@ pub enum Cause {
     SheddingHelps,
     /// It does not help, so no calls are shed.
     SheddingIsUseless,
+    /// Whether it helps cannot be seen, as all calls are made (METRICS_ONLY).
+    SheddingUnknown,
     /// All calls are admitted again.
     SheddingEnded,
     /// A policy or an override says so.
@@ -84,6 +86,7 @@ impl Cause {
             Cause::TrialBegan => "trial_began",
             Cause::SheddingHelps => "shedding_helps",
             Cause::SheddingIsUseless => "shedding_is_useless",
+            Cause::SheddingUnknown => "shedding_unknown",
             Cause::SheddingEnded => "shedding_ended",
             Cause::Told => "told",
         }

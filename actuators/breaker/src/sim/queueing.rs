@@ -15,29 +15,29 @@ fn breaker(policy: Policy, seed: u64) -> Arc<Breaker> {
     Arc::new(made.unwrap_or_else(|_| unreachable!("only valid policies are simulated")))
 }
 
-fn at(seconds: f64) -> Duration {
+pub(super) fn at(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.max(0.0))
 }
 
 /// Calls in flight, by when they end.
-struct Pending<T> {
+pub(super) struct Pending<T> {
     order: BinaryHeap<Reverse<(Duration, u64)>>,
     calls: BTreeMap<u64, T>,
     number: u64,
 }
 
 impl<T> Pending<T> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { order: BinaryHeap::new(), calls: BTreeMap::new(), number: 0 }
     }
 
-    fn push(&mut self, ends: Duration, call: T) {
+    pub(super) fn push(&mut self, ends: Duration, call: T) {
         self.number += 1;
         self.order.push(Reverse((ends, self.number)));
         self.calls.insert(self.number, call);
     }
 
-    fn pop_until(&mut self, now: Duration) -> Option<(Duration, T)> {
+    pub(super) fn pop_until(&mut self, now: Duration) -> Option<(Duration, T)> {
         let Reverse((ends, number)) = self.order.peek().copied()?;
         if ends > now {
             return None;

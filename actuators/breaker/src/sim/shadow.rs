@@ -1,7 +1,7 @@
 //! A12: the same recorded calls, once before a breaker that enforces and once before one that only counts.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,4 +92,49 @@ pub fn shadow(rate: f64, ill: f64, seed: u64) -> ShadowRun {
     let report = watching.shadow_report(Duration::from_secs(1_801));
     let predicted = (report.would_reject, report.failures_spared);
     ShadowRun { offered: calls.len() as u64, enforced, predicted }
+}
+
+/// Ten minutes at `rate` calls a second before a callee that in the last three works on `share` of them and says of the rest that it
+/// has too much to do: not a replay, for it feels what is left out. Rejected and spared: what an enforcing breaker did, and what
+/// one that only counts predicted of it.
+pub fn shadow_of_overload(rate: f64, share: f64, seed: u64) -> ShadowRun {
+    let (offered, enforced, failures, _) = overloaded(Mode::Enforce, rate, share, seed);
+    let (_, _, unspared, predicted) = overloaded(Mode::MetricsOnly, rate, share, seed);
+    ShadowRun { offered, enforced: (enforced, unspared.saturating_sub(failures)), predicted }
+}
+
+/// Calls offered, rejected, refused by the callee, and what the report says.
+fn overloaded(mode: Mode, rate: f64, share: f64, seed: u64) -> (u64, u64, u64, (u64, u64)) {
+    const LATENCY: Duration = Duration::from_millis(50);
+    let made = Breaker::with(Policy { mode, ..Policy::default() }, Setup { seed, unix_at_zero: 0.0 });
+    let breaker = Arc::new(made.unwrap_or_else(|_| unreachable!("only valid policies are simulated")));
+    let mut rng = Rng::new(seed);
+    let mut pending: VecDeque<(Duration, Permit<Arc<Breaker>>, Outcome)> = VecDeque::new();
+    let (mut now, mut tokens) = (0.0, 0.0f64);
+    let (mut offered, mut rejected, mut refused) = (0, 0, 0);
+    while now < 600.0 {
+        let (gap, luck) = (exponential(&mut rng) / rate, rng.unit());
+        now += gap;
+        tokens = (tokens + gap * rate * share).min(10.0);
+        let at = Duration::from_secs_f64(now);
+        while pending.front().is_some_and(|(ends, ..)| *ends <= at) {
+            let Some((ends, permit, outcome)) = pending.pop_front() else { break };
+            permit.record(ends, outcome, LATENCY);
+        }
+        offered += 1;
+        let Ok(permit) = breaker.try_acquire_owned(at) else {
+            rejected += 1;
+            continue;
+        };
+        let outcome = match (now >= 420.0, luck < 0.01) {
+            (true, _) if tokens < 1.0 => Outcome::Overload,
+            (false, true) => Outcome::Failure,
+            _ => Outcome::Success,
+        };
+        tokens = (tokens - f64::from(u8::from(outcome == Outcome::Success))).max(0.0);
+        refused += u64::from(outcome == Outcome::Overload);
+        pending.push_back((at + LATENCY, permit, outcome));
+    }
+    let report = breaker.shadow_report(Duration::from_secs(600));
+    (offered, rejected, refused, (report.would_reject, report.failures_spared))
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use breaker::fleet::Advice;
 use breaker::{
-    Applied, Breaker, Cause, Mode, Outcome, PhaseKind, Policy, PolicyError, Priority, Rejection, State,
-    Verdict,
+    Applied, Breaker, Cause, Mode, Outcome, PhaseKind, Policy, PolicyError, Priority, Rejection,
+    ShadowReport, State, Verdict,
 };
 
 const FAST: Duration = Duration::from_millis(5);
@@ -254,6 +254,38 @@ fn metrics_only_does_what_enforce_does_on_the_same_calls() {
     assert_eq!(enforced.opened_total, shadow.opened_total);
     assert_eq!(report.failures_spared + report.successes_lost, report.would_reject);
     assert_eq!(report.offered, 120_000 / 7 + 1);
+}
+
+#[test]
+fn metrics_only_tells_what_a_trial_would_leave_out_and_that_its_end_is_a_guess() {
+    let breaker = breaker(Policy { mode: Mode::MetricsOnly, ..policy() });
+    let mut now = at(1);
+    let mut go_on = |calls: u64, fails: u64| {
+        for number in 0..calls {
+            now += at(20);
+            let outcome = if number * 7 % 100 < fails { Outcome::Failure } else { Outcome::Success };
+            call(&breaker, now, outcome).expect("all are admitted");
+        }
+        now
+    };
+    go_on(60_000, 1);
+    assert_eq!(breaker.shadow_report(at(1_200_001)), ShadowReport { offered: 60_000, ..Default::default() });
+    let ended = go_on(3_000, 30);
+    let report = breaker.shadow_report(ended);
+    assert!(report.tried > 20 && report.would_reject == report.tried, "{report:?}");
+    assert!(report.trials_unknown > 0 && report.relieved == 0, "{report:?}");
+    assert_eq!(report.failures_spared + report.successes_lost, report.tried);
+    let causes: Vec<_> = breaker.transitions(0).iter().map(|told| told.cause).collect();
+    assert!(causes.contains(&Cause::SheddingUnknown), "{causes:?}");
+    assert!(!causes.contains(&Cause::SheddingHelps) && !causes.contains(&Cause::SheddingIsUseless));
+    // It found out nothing, so enforcing does not wait for the next turn of a trial.
+    let before = breaker.snapshot(ended).transitions_total;
+    breaker.set_policy(policy(), 1, ended).expect("newer");
+    for number in 1..100u64 {
+        let outcome = if number % 3 == 0 { Outcome::Failure } else { Outcome::Success };
+        let _ = call(&breaker, ended + at(number * 20), outcome);
+    }
+    assert!(breaker.transitions(before).iter().any(|told| told.cause == Cause::TrialBegan));
 }
 
 #[test]

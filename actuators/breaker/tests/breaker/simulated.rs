@@ -1,8 +1,8 @@
 //! Criteria of the reliability bar in short runs; `homeostat breaker simulate` and the README's commands run them at length.
 
 use breaker::sim::{
-    Drill, Errors, Until, causality, drill, false_openings, fleet, overload, poisoning, run, scenarios,
-    seasonal_detection, shadow,
+    Drill, Errors, Noise, Until, causality, drill, false_openings, fleet, overload,
+    overload_on_a_busy_machine, poisoning, run, scenarios, seasonal_detection, shadow, shadow_of_overload,
 };
 
 /// A debug build plays less.
@@ -100,6 +100,18 @@ fn an_overloaded_callee_works_on_and_critical_calls_get_through() {
 }
 
 #[test]
+fn the_machine_being_busy_costs_no_goodput() {
+    for (delay, stall) in [(0.0, 0.0), (0.001, 0.0), (0.005, 0.0), (0.02, 0.0), (0.005, 0.05)] {
+        for seed in 0..5 {
+            let noise = Noise { delay, stall, gone: 0.0 };
+            let (run, mean, highest) = overload_on_a_busy_machine(3.6, noise, seed);
+            assert!(run.goodput >= 0.95 && run.critical >= 0.99, "{noise:?}, {seed}: {run:?}");
+            assert!(mean <= 32.0 && highest <= 40.0, "eight times four workers: {mean} {highest}, {noise:?}");
+        }
+    }
+}
+
+#[test]
 fn sheds_where_load_is_the_cause_and_not_where_it_is_not() {
     let regardless = (0..10).filter(|&seed| causality(false, seed).sheds_after.is_none()).count();
     let by_load =
@@ -122,14 +134,27 @@ fn a_fleet_of_any_size_probes_with_few_and_comes_back_soon() {
 }
 
 #[test]
-fn counting_only_predicts_what_enforcing_does_to_outages() {
-    for (rate, seeds) in [(1.0, 5), (10.0, 3), (100.0, if LONG { 3 } else { 1 })] {
-        for seed in 0..seeds {
-            let run = shadow(rate, 0.01, seed);
-            let off = |deed: u64, word: u64| (word as f64 - deed as f64).abs() / deed as f64;
-            assert!(run.enforced.0 > 100, "there is something to predict: {run:?}");
-            assert!(off(run.enforced.0, run.predicted.0) <= 0.05, "{run:?}");
-            assert!(off(run.enforced.1, run.predicted.1) <= 0.05, "{run:?}");
+fn counting_only_predicts_what_enforcing_does_to_outages_and_what_its_trials_leave_out() {
+    let off = |deed: u64, word: u64| word.abs_diff(deed) as f64 / deed as f64;
+    for ill in [0.01, 0.1, 0.3, 0.6] {
+        for (rate, seeds) in [(1.0, 5), (10.0, 5), (100.0, if LONG { 5 } else { 1 })] {
+            for seed in 0..seeds {
+                let run = shadow(rate, ill, seed);
+                assert!(run.enforced.0 > 100, "there is something to predict: {run:?}");
+                assert!(off(run.enforced.0, run.predicted.0) <= 0.05, "{ill} at {rate}/s, {seed}: {run:?}");
+                assert!(off(run.enforced.1, run.predicted.1) <= 0.05, "{ill} at {rate}/s, {seed}: {run:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn counting_only_estimates_what_is_shed_of_a_callee_that_says_that_it_is_overloaded() {
+    for share in [0.3, 0.6] {
+        for seed in 0..5 {
+            let run = shadow_of_overload(100.0, share, seed);
+            let off = run.predicted.0.abs_diff(run.enforced.0) as f64 / run.enforced.0 as f64;
+            assert!(run.enforced.0 > 1_000 && off <= 0.1, "{share}, {seed}: {run:?}");
         }
     }
 }

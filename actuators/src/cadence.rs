@@ -102,10 +102,9 @@ impl CadenceActuator {
         loop {
             let held = self.lock().clone();
             for (service, held) in held {
-                if held.interval.is_some() && held.until > self.clock.now() {
-                    if let Err(error) = self.tell(&service, held).await {
-                        tracing::warn!(%service, "Monitor does not keep a cadence: {}", error.message());
-                    }
+                let holds = held.interval.is_some() && held.until > self.clock.now();
+                if holds && let Err(error) = self.tell(&service, held).await {
+                    tracing::warn!(%service, "Monitor does not keep a cadence: {}", error.message());
                 }
             }
             tokio::time::sleep(REPEAT).await;

@@ -95,6 +95,11 @@ impl Driver {
         Ok(Self { dir, role, set: Arc::new(Mutex::new(set)) })
     }
 
+    /// The cluster's directory.
+    pub(crate) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
     /// See [`ReplicaSet::scale`]. Waits for a change under way.
     pub async fn scale(&self, desired: u32, generation: u64) -> Result<ScaleResult, ReplicaError> {
         self.set.lock().await.scale(desired, generation).await
@@ -122,7 +127,7 @@ pub async fn run(args: ActuatorArgs, ctx: &Context) -> Result<(), ActuatorError>
     let driver = Driver::open(&args, ctx).await?;
     let directives = async {
         match &args.execute_url {
-            Some(url) => link::scale(driver.clone(), args.service, url, ctx).await,
+            Some(url) => link::drive(driver.clone(), args.service, url, ctx).await,
             None => std::future::pending().await,
         }
     };

@@ -70,6 +70,11 @@ impl Dir {
         self.0.join("faults.json")
     }
 
+    /// How a service works.
+    pub fn mode(&self, role: Role) -> PathBuf {
+        self.0.join("modes").join(format!("{role}.json"))
+    }
+
     /// What the replicas of an edge's caller have learned to be normal on it, for those that start anew.
     pub fn baseline(&self, edge: &str) -> PathBuf {
         self.0.join("baselines").join(format!("{edge}.json"))

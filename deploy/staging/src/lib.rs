@@ -14,6 +14,7 @@ pub mod faults;
 
 pub mod actuator;
 pub mod link;
+pub mod mode;
 mod process;
 pub mod replicas;
 

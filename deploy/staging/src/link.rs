@@ -13,6 +13,7 @@ use proto::model::{Generation, InvalidId, ResourceId};
 
 use crate::actuator::Driver;
 use crate::edges::EdgeBreakers;
+use crate::mode::ModeActuator;
 use crate::replicas::{REPLICAS_MAX, ReplicaError};
 use crate::topology::{NAMESPACE, Role};
 
@@ -30,17 +31,21 @@ pub enum LinkError {
     Run(#[from] RunError),
 }
 
-/// Takes directives for one service's replicas until stopped.
-pub(crate) async fn scale(
+/// Takes directives for one service until stopped: how many replicas there are, and how they work.
+pub(crate) async fn drive(
     driver: Driver,
     role: Role,
     execute_url: &str,
     ctx: &Context,
 ) -> Result<(), LinkError> {
     let service = ResourceId::service(NAMESPACE, role.name()).map_err(LinkError::Name)?;
+    let driver_dir = driver.dir().clone();
     let bounds = Bounds { min: 1, max: REPLICAS_MAX };
     let actuator = ProcessActuator::new(&service, role.name(), bounds, driver).map_err(LinkError::Name)?;
-    Ok(runner(actuator, execute_url, ctx)?.run().await?)
+    let mode = ModeActuator::new(&service, driver_dir, role).map_err(LinkError::Name)?;
+    let (replicas, mode) = (runner(actuator, execute_url, ctx)?, runner(mode, execute_url, ctx)?);
+    tokio::try_join!(replicas.run(), mode.run())?;
+    Ok(())
 }
 
 /// Takes directives for this process's breakers, in the background, for as long as the process lives.

@@ -28,7 +28,7 @@ metadata:
   name: catalog-requests
   annotations:
     homeostat.io/namespace: staging
-    homeostat.io/error-budget-policy: '{"steps":[{"at":0.5,"measures":["notify","freeze-deployments","scale-up","tighten-breakers","read-only"],"expires_after_s":600}],"reset":{"stable_s":2,"approvals":1},"refuse_risk_below":0.5}'
+    homeostat.io/error-budget-policy: '{"steps":[{"at":0.5,"measures":["notify","freeze-deployments","scale-up","tighten-breakers","read-only","rollback","raise-cadence"],"expires_after_s":600}],"reset":{"stable_s":2,"approvals":1},"refuse_risk_below":0.5}'
 spec:
   service: catalog
   indicator:
@@ -61,6 +61,27 @@ fn gate(plane: &Plane) -> Process {
     let dir = plane.data_dir.to_string_lossy().into_owned();
     let arguments = ["actuator", "gate", "--service", "staging/catalog", "--data-dir", &dir];
     Process::start("gate", &plane.data_dir, arguments.map(str::to_owned).into())
+}
+
+/// `homeostat actuator cadence`, as a team runs it.
+fn cadence(plane: &Plane) -> Process {
+    let dir = plane.data_dir.to_string_lossy().into_owned();
+    let arguments = ["actuator", "cadence", "--service", "staging/catalog", "--data-dir", &dir];
+    Process::start("cadence", &plane.data_dir, arguments.map(str::to_owned).into())
+}
+
+/// How often Monitor is seen to look at catalog: as often as half the configured second, or as that.
+async fn looked_at(plane: &Plane, what: &str, millis: std::ops::RangeInclusive<u64>) {
+    let monitor = plane.clients.monitor().unwrap();
+    let request = proto::wire::GetCadenceRequest { service: Some(catalog().into()) };
+    eventually(Duration::from_secs(20), what, || {
+        let (mut monitor, request, millis) = (monitor.clone(), request.clone(), millis.clone());
+        async move {
+            let status = monitor.get_cadence(request).await.ok()?.into_inner();
+            millis.contains(&status.observed_interval_ms).then_some(())
+        }
+    })
+    .await;
 }
 
 /// The exit code that a pipeline gets before it deploys catalog.
@@ -130,28 +151,46 @@ fn states(plane: &Plane) -> BTreeMap<(String, bool), Vec<String>> {
     found
 }
 
-/// What the breakers towards inventory do, as catalog's own replicas say it.
-async fn breakers(plane: &Plane) -> Vec<String> {
+/// Where catalog's replicas listen.
+fn addresses(plane: &Plane) -> Vec<String> {
     let endpoints = plane.data_dir.join("staging/endpoints/catalog.json");
     let Ok(text) = std::fs::read_to_string(endpoints) else { return Vec::new() };
-    let Ok(endpoints) = serde_json::from_str::<Value>(&text) else { return Vec::new() };
+    let Ok(endpoints) = serde_json::from_str::<Vec<Value>>(&text) else { return Vec::new() };
+    endpoints.iter().filter_map(|endpoint| Some(endpoint["address"].as_str()?.to_owned())).collect()
+}
+
+/// What the breakers towards inventory do, as catalog's own replicas say it.
+async fn breakers(plane: &Plane) -> Vec<String> {
     let mut found = Vec::new();
-    for endpoint in endpoints.as_array().into_iter().flatten() {
-        let told = get(endpoint["address"].as_str().unwrap_or_default(), "/breakers").await;
+    for address in addresses(plane) {
+        let told = ask(&address, "GET /breakers").await.map(|answer| answer.2);
         let told: Value = serde_json::from_str(&told.unwrap_or_default()).unwrap_or_default();
         found.push(told["catalog->inventory"]["state"].as_str().unwrap_or("no answer").to_owned());
     }
     found
 }
 
-/// The body of an answer.
-async fn get(address: &str, path: &str) -> Option<String> {
+/// What each of catalog's replicas answers to a write: the code, and the mode that it gives as the reason.
+async fn writes(plane: &Plane) -> Vec<String> {
+    let mut found = Vec::new();
+    for address in addresses(plane) {
+        let (code, mode, _) = ask(&address, "POST /").await.unwrap_or_default();
+        found.push(format!("{code} {mode}"));
+    }
+    found
+}
+
+/// An answer: its code, its `x-mode`, its body.
+async fn ask(address: &str, what: &str) -> Option<(String, String, String)> {
     let mut stream = TcpStream::connect(address).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("{what} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let mut answer = String::new();
     stream.write_all(request.as_bytes()).await.ok()?;
     stream.read_to_string(&mut answer).await.ok()?;
-    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mode = head.lines().find_map(|line| line.strip_prefix("x-mode: ")).unwrap_or_default();
+    Some((head.split(' ').nth(1)?.to_owned(), mode.to_owned(), body.to_owned()))
 }
 
 /// What the cluster's breakers do before anybody sets them: count, and reject nothing.
@@ -215,6 +254,7 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
     let file = dir.path().join("slo.yaml");
     std::fs::write(&file, SLO).unwrap();
     let _gate = gate(&plane);
+    let _cadence = cadence(&plane);
     let (_webhook, told) = webhook(&plane, &ctx).await;
     assert_eq!(may_deploy(&plane), Some(0), "nothing is frozen yet");
     plane.json(&["slo", "import", &file.to_string_lossy()]);
@@ -230,7 +270,7 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
     .await;
     fault(&plane, &["clear", "burn"]);
 
-    // Freeze, more replicas and tighter breakers are made; nobody takes read-only.
+    // Freeze, more replicas, tighter breakers and closer looks are made, and catalog takes no writes; nobody takes a rollback.
     eventually(Duration::from_secs(30), "freeze, scale and breaker in force", || async {
         let states = states(&plane);
         let stands = |word: &str| {
@@ -240,9 +280,17 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
                 .any(|state| ["applied", "verifying", "verified"].contains(&state.as_str()))
                 .then_some(())
         };
-        stands("freeze").and(stands("scale")).and(stands("breaker")).and(stands("notify"))
+        stands("freeze")
+            .and(stands("scale"))
+            .and(stands("breaker"))
+            .and(stands("notify"))
+            .and(stands("look"))
+            .and(stands("mode"))
     })
     .await;
+    let refusing: Vec<_> = writes(&plane).await;
+    assert!(!refusing.is_empty() && refusing.iter().all(|answer| answer == "503 read-only"), "{refusing:?}");
+    looked_at(&plane, "a Monitor that looks at catalog twice as often", 350..=650).await;
     eventually(Duration::from_secs(10), "breakers of catalog that reject", || async {
         let all = breakers(&plane).await;
         (!all.is_empty() && all.iter().all(|state| state != UNSET && state != "no answer")).then_some(())
@@ -262,9 +310,12 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
             let made = states.get(&(word.to_owned(), false))?;
             made.iter().any(|state| state == "undone").then_some(())
         };
-        over("freeze").and(over("scale")).and(over("breaker"))
+        over("freeze").and(over("scale")).and(over("breaker")).and(over("look")).and(over("mode"))
     })
     .await;
+    let taking: Vec<_> = writes(&plane).await;
+    assert!(!taking.is_empty() && taking.iter().all(|answer| answer == "200 "), "{taking:?}");
+    looked_at(&plane, "a Monitor that looks as configured", 850..=1_200).await;
     eventually(Duration::from_secs(10), "breakers of catalog as before", || async {
         let all = breakers(&plane).await;
         (!all.is_empty() && all.iter().all(|state| state == UNSET)).then_some(())
@@ -296,10 +347,15 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
         ("reset", ""),
         ("undone", "scale to"),
         ("undone", "set breaker to enforce"),
+        ("undone", "look every 0.5 s until"),
+        ("undone", "set mode to read_only"),
     ] {
         assert!(has(what, text), "{what} {text:?} is not in {story:#}");
     }
-    assert!(has("expired", "set mode to read_only"), "what nobody took is told as that: {story:#}");
+    assert!(
+        has("expired", "roll back to the previous release"),
+        "what nobody took is told as that: {story:#}"
+    );
     let who = told.iter().find(|moment| moment["what"] == "approved").unwrap();
     assert!(!who["who"].as_str().unwrap().is_empty() && who["text"].as_str().unwrap().contains("until"));
 }

@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     requests: IntCounterVec,
     good: IntCounter,
     degraded: IntCounter,
+    refused_writes: IntCounter,
     duration: HistogramVec,
     busy_seconds: Counter,
     busy: Gauge,
@@ -77,6 +78,13 @@ impl Metrics {
                 IntCounter::with_opts(service(
                     "responses_degraded_total",
                     "Requests answered with less than the whole answer.",
+                )),
+            ),
+            refused_writes: register(
+                registry,
+                IntCounter::with_opts(service(
+                    "writes_refused_total",
+                    "Writes that were not taken because the service is read-only; they are no requests.",
                 )),
             ),
             duration: register(
@@ -162,6 +170,10 @@ impl Metrics {
         if degraded {
             self.degraded.inc();
         }
+    }
+
+    pub(crate) fn refuse_write(&self) {
+        self.refused_writes.inc();
     }
 
     pub(crate) fn called(&self, callee: Role, outcome: UpstreamOutcome, seconds: f64) {

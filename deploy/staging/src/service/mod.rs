@@ -30,6 +30,7 @@ use crate::edges::{self, EdgeBreakers, FirstMode};
 use crate::faults::{Effects, Faults, Followed};
 use crate::files::{self, FileError};
 use crate::link::{self, LinkError};
+use crate::mode::{self, Mode};
 use crate::topology::Role;
 use crate::upstream::{self, Admitted, Answer, Balancer, CallError, DEGRADED, ORIGIN, PRIORITY, Upstream};
 use metrics::{Metrics, UpstreamOutcome};
@@ -146,7 +147,9 @@ pub async fn start(role: Role, args: ServiceArgs, ctx: &Context) -> Result<Handl
         spawn(ctx, "owner", crate::process::gone(pid).map(move |()| stopper.stop()));
     }
     let faults = Followed::new(faults, role.name(), &args.name);
-    let replica = Arc::new(Replica::new(role, &args, faults.clone(), ctx));
+    let (mode_sender, mode) = watch::channel(mode::Standing::default());
+    spawn(ctx, "mode", files::follow(dir.mode(role), mode_sender));
+    let replica = Arc::new(Replica::new(role, &args, (faults.clone(), mode::Followed(mode)), ctx));
     if let Some(next) = &replica.next {
         spawn(ctx, "endpoints", follow_endpoints(&dir, next.callee, Arc::clone(&next.upstream.balancer)));
     }
@@ -200,6 +203,7 @@ struct Replica {
     next: Option<Next>,
     edges: EdgeBreakers,
     faults: Followed,
+    mode: mode::Followed,
     metrics: Metrics,
     /// Inventory's.
     counting: Option<Counting>,
@@ -210,7 +214,12 @@ struct Replica {
 }
 
 impl Replica {
-    fn new(role: Role, args: &ServiceArgs, faults: Followed, ctx: &Context) -> Self {
+    fn new(
+        role: Role,
+        args: &ServiceArgs,
+        (faults, mode): (Followed, mode::Followed),
+        ctx: &Context,
+    ) -> Self {
         let capacity = role.capacity();
         let ms = |given: Option<u64>, default| given.map_or(default, Duration::from_millis);
         let workers = args.workers.unwrap_or(capacity.workers);
@@ -241,6 +250,7 @@ impl Replica {
             next,
             edges,
             faults,
+            mode,
             metrics: Metrics::new(&ctx.metrics, role, workers, started_s),
             counting: (role == Role::Inventory).then(|| Counting::new(&ctx.metrics)),
             index: (role == Role::Catalog).then(|| Index::new(&ctx.metrics)),
@@ -343,7 +353,8 @@ fn name_seed(name: &str) -> u64 {
 
 fn router(replica: Arc<Replica>) -> Router {
     Router::new()
-        .route("/", get(answer))
+        .route("/", get(answer).post(write).put(write).patch(write).delete(write))
+        .route(mode::PATH, get(mode_in_force))
         .route("/healthz", get(|| async { "ok" }))
         .route("/inflight", get(inflight))
         .route("/metrics", get(metrics_text))
@@ -367,6 +378,22 @@ async fn answer(State(replica): State<Arc<Replica>>, asked: HeaderMap) -> Respon
     let stock = counting.map(|counting| counting.figure(replica.ctx.clock.now()));
     (status, headers, Json(json!({ "served_by": replica.name, "degraded": degraded, "stock": stock })))
         .into_response()
+}
+
+/// As any request, unless writes are not taken: then it says so at once, and counts as no failure of the service.
+async fn write(state: State<Arc<Replica>>, asked: HeaderMap) -> Response {
+    match state.mode.now() {
+        Mode::Normal => answer(state, asked).await,
+        refusing @ Mode::ReadOnly => {
+            state.metrics.refuse_write();
+            (StatusCode::SERVICE_UNAVAILABLE, [(mode::HEADER, refusing.name())]).into_response()
+        }
+    }
+}
+
+/// How this process works now: whoever sets the mode can see that it is in force.
+async fn mode_in_force(State(replica): State<Arc<Replica>>) -> Json<Mode> {
+    Json(replica.mode.now())
 }
 
 async fn inflight(State(replica): State<Arc<Replica>>) -> String {

@@ -3,5 +3,6 @@
 mod breaking;
 mod capacity;
 mod kit;
+mod mode;
 mod ownership;
 mod playing;

@@ -44,8 +44,9 @@ fn directive(ctx: &Context) -> Directive {
     }
 }
 
-/// Has it applied and found harmful, as Execute would.
-async fn do_harm(five: &Five, ctx: &Context) {
+/// Has it applied and found harmful in Execute's place, which would go on verifying what was applied.
+async fn do_harm(five: &mut Five, ctx: &Context) {
+    five.processes.get_mut("execute").unwrap().kill();
     let knowledge = five.clients.knowledge().unwrap();
     let directive = directive(ctx);
     let id = directive.id;
@@ -108,7 +109,7 @@ async fn harm_demotes_at_once_a_person_caps_and_a_restart_keeps_both() {
     planned_at(&five, proto::wire::AutonomyLevel::Act).await;
     assert_eq!(row(&five)["level"], "act", "as declared");
 
-    do_harm(&five, &ctx).await;
+    do_harm(&mut five, &ctx).await;
     eventually(DEADLINE, "the demotion on record", || async {
         (row(&five)["level"] == "approve").then_some(())
     })
@@ -135,7 +136,7 @@ async fn harm_demotes_at_once_a_person_caps_and_a_restart_keeps_both() {
     assert_eq!((code, row(&five)["cap"].as_str()), (Some(0), Some("recommend")));
     planned_at(&five, proto::wire::AutonomyLevel::Recommend).await;
 
-    for name in ["plan", "knowledge"] {
+    for name in ["plan", "knowledge", "execute"] {
         let process = five.processes.get_mut(name).unwrap();
         process.kill();
         process.start_again();

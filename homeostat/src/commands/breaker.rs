@@ -1,5 +1,6 @@
 //! `breaker`: what breakers do now and people's word over them; and, offline, policies played against the same calls.
 
+mod habits;
 mod standing;
 mod trace;
 
@@ -80,6 +81,9 @@ pub enum Word {
     Enforce,
 }
 
+/// The policy that learns.
+const OURS: &str = "homeostat";
+
 /// `breaker simulate`.
 #[derive(Debug, Clone, Args)]
 pub struct SimulateArgs {
@@ -131,6 +135,26 @@ struct Row {
     answered: Option<[f64; 3]>,
     answered_in_fault: Option<f64>,
     rejected_while_healthy: Option<f64>,
+    /// Hours of a day's degradation for which it was told: mean, least and most of the seeds.
+    told_hours: Option<[f64; 3]>,
+    /// Seeds in which the slow drift after that became the new baseline without a word in its second half.
+    drift_adopted: Option<u64>,
+}
+
+#[cfg(test)]
+impl SimulateArgs {
+    fn of_seeds(seeds: u64) -> Self {
+        Self {
+            policies: Vec::new(),
+            seeds,
+            scenario_seeds: 1,
+            seed: 0,
+            baseline: 0.01,
+            days: 1.0,
+            trace: None,
+            output: Format::Table,
+        }
+    }
 }
 
 /// Answers what needs no control plane; `None` for the rest.
@@ -192,6 +216,10 @@ fn generated(policy: &str, args: &SimulateArgs) -> Vec<Row> {
     }
     rows.extend([0.2, 1.0, 10.0].into_iter().filter_map(|rate| normal(policy, rate, args)));
     let seeds = args.seed..args.seed + args.scenario_seeds;
+    rows.extend(habits::in_bursts(policy, args));
+    if policy == OURS {
+        rows.extend(habits::learned(policy, args));
+    }
     rows.extend(scenarios().iter().filter_map(|scenario| played(policy, scenario, seeds.clone())));
     rows
 }
@@ -199,7 +227,7 @@ fn generated(policy: &str, args: &SimulateArgs) -> Vec<Row> {
 /// Requests until it opens, or for a fault short of an outage until it opens or tells.
 fn trip(policy: &str, rate: f64, fault: f64, args: &SimulateArgs) -> Row {
     let until = if fault == 1.0 { Until::Opened } else { Until::Warned };
-    let drilled = Drill {
+    let drill = Drill {
         rate,
         baseline: args.baseline,
         fault,
@@ -207,23 +235,29 @@ fn trip(policy: &str, rate: f64, fault: f64, args: &SimulateArgs) -> Row {
         warm_up: 10_000f64.max(900.0 * rate) as u64,
         longest: 600f64.max(400.0 / rate),
     };
-    let mut requests = drill(policy, &drilled, until, args.seed..args.seed + args.seeds);
+    let what = format!("{:.0} % failing at {rate}/s over {} %", fault * 100.0, args.baseline * 100.0);
+    drilled(policy, what, &drill, until, args.seed, args.seeds)
+}
+
+/// The same fault with each of the seeds.
+fn drilled(policy: &str, what: String, played: &Drill, until: Until, first_seed: u64, seeds: u64) -> Row {
+    let mut requests = drill(policy, played, until, first_seed..first_seed + seeds);
     let missed = requests.iter().filter(|found| found.is_none()).count() as u64;
     requests.sort_by_key(|found| found.unwrap_or(u64::MAX));
     let quantile = |share: f64| *requests.get(((requests.len().max(1) - 1) as f64 * share) as usize)?;
     let (p50, p99) = (quantile(0.5), quantile(0.99));
-    let (low, high) = wilson(missed, args.seeds);
+    let (low, high) = wilson(missed, seeds);
     Row {
         policy: policy.to_owned(),
-        what: format!("{:.0} % failing at {rate}/s over {} %", fault * 100.0, args.baseline * 100.0),
-        first_seed: args.seed,
-        seeds: args.seeds,
+        what,
+        first_seed,
+        seeds,
         requests_p50: p50,
         requests_p99: p99,
-        seconds_p50: p50.map(|requests| requests as f64 / rate),
-        seconds_p99: p99.map(|requests| requests as f64 / rate),
+        seconds_p50: p50.map(|requests| requests as f64 / played.rate),
+        seconds_p99: p99.map(|requests| requests as f64 / played.rate),
         missed: Some(missed),
-        missed_ratio: Some([missed as f64 / args.seeds as f64, low.max(0.0), high]),
+        missed_ratio: Some([missed as f64 / seeds as f64, low.max(0.0), high]),
         ..Row::default()
     }
 }
@@ -291,6 +325,8 @@ fn show(rows: &[Row]) -> String {
             within(row.answered, 100.0),
             share(row.answered_in_fault),
             share(row.rejected_while_healthy),
+            within(row.told_hours, 1.0),
+            row.drift_adopted.map_or_else(|| "-".to_owned(), |seeds| format!("{seeds} of {}", row.seeds)),
         ]
     });
     let header = [
@@ -304,6 +340,8 @@ fn show(rows: &[Row]) -> String {
         "ANSWERED %",
         "IN THE FAULT",
         "REJECTED WHILE HEALTHY",
+        "HOURS TOLD",
+        "DRIFT ADOPTED",
     ];
     table(header, lines)
 }

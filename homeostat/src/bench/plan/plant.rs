@@ -1,14 +1,15 @@
 //! Many services as Plan sees them: declared, assessed every 15 s with a forecast, scaled by their policies, each second one with
 //! a breaker towards the next.
 
+use crate::backtest::ours::default_policy;
 use chassis::IdGenerator;
 use jiff::{SignedDuration, Timestamp};
 use plan::{planner, round::Rounds, world::World};
 use proto::model::{
-    Action, ActuatorSpec, Assessment, AutonomyLevel, BreakerRule, Capacity, DataQuality, Declared,
-    DeclaredSpec, DirectiveKind, DirectiveRecord, DirectiveState, EdgeSpec, Generation, LatePoint, Objective,
-    Outlook, OutlookPoint, PolicySpec, Quality, ResourceId, ResourceKind, ResourcePattern, ReviewRule,
-    ScalePolicy, Selector, ServiceSpec, SignalGlance,
+    Action, ActuatorSpec, Assessment, BreakerRule, Capacity, DataQuality, Declared, DeclaredSpec,
+    DirectiveKind, DirectiveRecord, DirectiveState, EdgeSpec, Generation, LatePoint, Objective, Outlook,
+    OutlookPoint, PolicySpec, Quality, ResourceId, ResourceKind, ResourcePattern, Selector, ServiceSpec,
+    SignalGlance,
 };
 use std::time::Duration;
 
@@ -190,23 +191,12 @@ fn declared(name: &str, callee: Option<&str>) -> anyhow::Result<[Declared; 2]> {
     };
     let policy = PolicySpec {
         service: name.to_owned(),
-        autonomy: AutonomyLevel::Act,
-        scale: Some(ScalePolicy {
-            minimum_replicas: 2,
-            maximum_replicas: 500,
-            step_up_replicas: 500,
-            step_down_replicas: 500,
-            cooldown_up: Duration::ZERO,
-            cooldown_down: Duration::from_secs(120),
-            target_utilisation_ratio: 0.7,
-        }),
         breaker: callee.map(|callee| BreakerRule {
             callees: vec![callee.to_owned()],
             failure_ratio_to_open: 0.5,
             cooldown: Duration::from_secs(30),
         }),
-        blast_radius_ratio: 0.5,
-        review: ReviewRule::Automatic,
+        ..default_policy()
     };
     let document = |name: String, spec| Declared {
         namespace: NAMESPACE.to_owned(),

@@ -21,7 +21,7 @@ build:
 
 ## Every test: cores, services over sockets, five processes, kills. Needs no database of yours.
 test: postgres python
-	PYTHON=.venv/bin/python $(CARGO) test --workspace
+	$(CARGO) test --workspace
 
 ## What CI runs beside the tests.
 check: format clippy docs deny queries
@@ -40,7 +40,7 @@ docs:
 
 ## Licences, sources and doubled versions. The advisory database needs the network; run `cargo deny check advisories` where there is one.
 deny:
-	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked --version 0.20.2
 	$(CARGO) deny --all-features check bans licenses sources
 
 ## The committed query metadata fits the migrations.

@@ -5,6 +5,7 @@ set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 programs=${POSTGRES_DIR:-$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)}
+[ -n "$programs" ] || programs=$(dirname "$(readlink -f "$(command -v initdb)")")
 work=$(mktemp -d)
 chmod 755 "$work"
 

@@ -1,7 +1,7 @@
 //! What the breakers of all instances see, pooled per (edge, method): whose turn it is to probe, what others see, what is normal,
 //! and a person's word that a newcomer has not heard. Instances are advised when they tell; nothing here opens a breaker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -69,6 +69,15 @@ pub struct Fleet {
     numbers: BTreeMap<ActuatorKey, u64>,
     next_number: u64,
     swept_at: Duration,
+    /// By callee and method.
+    ejected: BTreeMap<BreakerKey, Ejected>,
+}
+
+/// Which hosts of a callee may be left out, as of the last look.
+#[derive(Debug)]
+struct Ejected {
+    hosts: BTreeSet<String>,
+    looked_at: Duration,
 }
 
 /// What is stored of a breaker when nobody is left to tell it.
@@ -112,16 +121,19 @@ impl Fleet {
     ) -> Vec<BreakerAdvice> {
         self.sweep(now.monotonic);
         let number = self.number(name);
-        let mut advice = Vec::with_capacity(reports.len());
+        let mut keys = Vec::with_capacity(reports.len());
         for report in reports {
             let key = report.key.clone();
-            let may_eject = self.may_eject(&key, number, &report);
             let Some(group) = self.group(&key) else { continue };
             group.hear_report(number, name, report, now.monotonic);
             group.look(now.monotonic);
-            advice.extend(group.advise(number, may_eject, now));
+            keys.push(key);
         }
-        advice
+        let advice = |key: &BreakerKey| {
+            let may_eject = self.may_eject(key, now.monotonic);
+            self.groups.get_mut(key)?.advise(number, may_eject, now)
+        };
+        keys.iter().filter_map(advice).collect()
     }
 
     /// An instance is gone.
@@ -205,23 +217,29 @@ impl Fleet {
         self.groups.get_mut(key)
     }
 
-    /// Whether the callers of an edge agree that a host may be left out. A callee as a whole is no host.
-    fn may_eject(&self, key: &BreakerKey, number: u64, report: &BreakerReport) -> bool {
+    /// Whether the callers of an edge agree that a host may be left out. A callee as a whole is no host. With ten hosts and a
+    /// thousand callers that is a look at 10,000 words, so it is taken anew now and then only.
+    fn may_eject(&mut self, key: &BreakerKey, now: Duration) -> bool {
         if key.host.is_empty() {
             return false;
         }
-        let first = BreakerKey { host: String::new(), ..key.clone() };
-        let same = |other: &BreakerKey| other.edge == key.edge && other.method == key.method;
-        let range = self.groups.range((Bound::Excluded(first), Bound::Unbounded));
-        let groups = range.take_while(|(other, _)| same(other));
-        let mut hosts: BTreeMap<String, Vec<Witness>> = groups
-            .map(|(other, group)| {
-                let others = group.members.iter().filter(|(id, _)| **id != number || other != key);
-                (other.host.clone(), others.map(|(_, member)| witness(&member.report)).collect())
-            })
-            .collect();
-        hosts.entry(key.host.clone()).or_default().push(witness(report));
-        eject(&hosts, &EjectionGuard::default()).contains(&key.host)
+        let callee = BreakerKey { host: String::new(), ..key.clone() };
+        let known = self.ejected.get(&callee).filter(|known| now < known.looked_at + ROUND);
+        if let Some(known) = known {
+            return known.hosts.contains(&key.host);
+        }
+        let hosts = eject(&self.hosts(&callee), &EjectionGuard::default());
+        let may = hosts.contains(&key.host);
+        self.ejected.insert(callee, Ejected { hosts, looked_at: now });
+        may
+    }
+
+    /// What is told of each host of a callee.
+    fn hosts(&self, callee: &BreakerKey) -> BTreeMap<String, Vec<Witness>> {
+        let range = self.groups.range((Bound::Excluded(callee), Bound::Unbounded));
+        let groups = range.take_while(|(key, _)| key.edge == callee.edge && key.method == callee.method);
+        let told = |group: &Group| group.members.values().map(|member| witness(&member.report)).collect();
+        groups.map(|(key, group)| (key.host.clone(), told(group))).collect()
     }
 
     /// Once a second: who has said nothing for long is dropped, and with the last one its group.
@@ -234,6 +252,7 @@ impl Fleet {
             group.members.retain(|_, member| member.is_fresh(now));
         }
         self.groups.retain(|_, group| !group.members.is_empty() || group.is_asking(now));
+        self.ejected.retain(|_, known| now < known.looked_at + ROUND);
         let groups = &self.groups;
         self.numbers.retain(|_, number| groups.values().any(|group| group.members.contains_key(number)));
     }

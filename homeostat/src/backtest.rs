@@ -69,6 +69,8 @@ pub fn report(args: &BacktestArgs) -> anyhow::Result<Report> {
     ensure!(!args.objective.is_zero(), "--objective must be above 0");
     let scaling = if args.no_scale { Scaling::Own(args.scale) } else { Scaling::Model(args.scale) };
     let load = Load::of(&trace, scaling);
+    // What Prometheus did not know, an autoscaler that asks it would not have known either.
+    let load = if args.from_prometheus.is_some() { load.seen_as(&trace) } else { load };
     let policy = policy(args)?;
     let scale = policy.scale.context("the policy does not scale, so there is nothing to replay")?;
     let service =

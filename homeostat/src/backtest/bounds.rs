@@ -161,8 +161,8 @@ mod tests {
 
     #[test]
     fn bound_rises_as_fewer_violations_are_allowed() {
-        let load =
-            Load { step_s: 5, rates: vec![1_000.0; 1_000], scale: 1.0, evaluated_from_s: 0, bin_s: 60 };
+        let (rates, dark) = (vec![1_000.0; 1_000], Vec::new());
+        let load = Load { step_s: 5, rates, scale: 1.0, evaluated_from_s: 0, bin_s: 60, dark };
         let bound = LowerBound::new(&load, Service::default(), 0);
         let hours = [0.1, 0.01, 0.001].map(|ratio| bound.replica_hours(ratio));
         assert!(hours[0] < hours[1] && hours[1] < hours[2], "{hours:?}");

@@ -34,6 +34,8 @@ pub struct Load {
     pub evaluated_from_s: u32,
     /// Seconds per bin of the trace.
     pub bin_s: u32,
+    /// Nothing was measured in these seconds: the load is a guess that nobody who decides may see.
+    pub dark: Vec<(u32, u32)>,
 }
 
 impl Load {
@@ -59,7 +61,22 @@ impl Load {
         };
         let rates = (0..steps).map(rate).collect();
         let evaluated_from_s = evaluated_from(seconds as f64 / DAY_S);
-        Self { step_s, rates, scale, evaluated_from_s, bin_s: trace.bin_s }
+        Self { step_s, rates, scale, evaluated_from_s, bin_s: trace.bin_s, dark: Vec::new() }
+    }
+
+    /// What the trace did not know is seen by no policy either.
+    #[must_use]
+    pub fn seen_as(self, trace: &Trace) -> Self {
+        let second = |bin: u32| bin.saturating_mul(trace.bin_s);
+        let dark = trace.missing.iter().map(|(from, to)| (second(*from), second(*to))).collect();
+        Self { dark, ..self }
+    }
+
+    /// Whether nothing was measured in this second.
+    #[must_use]
+    pub fn is_dark(&self, second: u32) -> bool {
+        let after = self.dark.partition_point(|(from, _)| *from <= second);
+        after.checked_sub(1).is_some_and(|before| second < self.dark[before].1)
     }
 
     /// Seconds in all.
@@ -117,7 +134,7 @@ mod tests {
     use super::*;
 
     fn trace(bin_s: u32, rates: &[f64]) -> Trace {
-        Trace { bin_s, rates: rates.to_vec(), notes: Vec::new() }
+        Trace { bin_s, rates: rates.to_vec(), missing: Vec::new(), notes: Vec::new() }
     }
 
     #[test]

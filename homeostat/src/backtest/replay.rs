@@ -62,8 +62,12 @@ impl View<'_> {
     /// Whether anything measured just before `age_s` ago can be seen at all.
     #[must_use]
     pub fn is_blind(&self, age_s: u32) -> bool {
-        let measured = self.now_s.saturating_sub(age_s);
-        self.blind.is_some_and(|(from, to)| (from..to).contains(&measured))
+        self.is_hidden(self.now_s.saturating_sub(age_s))
+    }
+
+    /// Whether what was measured at this second was dropped, or never was measured.
+    fn is_hidden(&self, second: u32) -> bool {
+        self.blind.is_some_and(|(from, to)| (from..to).contains(&second)) || self.load.is_dark(second)
     }
 
     /// Mean arrivals per second from `from_s` to `to_s` ago; `None` before that much has passed.
@@ -91,7 +95,7 @@ impl View<'_> {
     #[must_use]
     pub fn peak(&self, season_s: u32, ahead_s: u32) -> Option<f64> {
         let from = self.now_s.checked_sub(season_s)?;
-        if self.blind.is_some_and(|blind| (blind.0..blind.1).contains(&from)) {
+        if self.is_hidden(from) {
             return None;
         }
         let steps = self.load.step_at(from)..self.load.step_at(from + ahead_s);

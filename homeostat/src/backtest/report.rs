@@ -134,6 +134,12 @@ impl Report {
                     .to_owned(),
             );
         }
+        if !load.dark.is_empty() {
+            let seconds: u32 = load.dark.iter().map(|(from, to)| to - from).sum();
+            notes.push(format!(
+                "no policy sees a metric of the {seconds} s that the source did not know; the interpolated load meets its replicas all the same"
+            ));
+        }
         let scored = &load.rates[load.step_at(load.evaluated_from_s).min(load.rates.len())..];
         Self {
             trace: args.source(),

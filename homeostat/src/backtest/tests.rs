@@ -48,7 +48,8 @@ fn made_up(minutes: usize) -> Load {
         let noise = 1.0 + 0.03 * ((minute * minute % 1_009) as f64 / 504.5 - 1.0);
         (1_500.0 + 800.0 * day) * burst * noise
     };
-    let trace = Trace { bin_s: 60, rates: (0..minutes).map(rate).collect(), notes: Vec::new() };
+    let rates = (0..minutes).map(rate).collect();
+    let trace = Trace { bin_s: 60, rates, missing: Vec::new(), notes: Vec::new() };
     Load::of(&trace, Scaling::Own(1.0))
 }
 

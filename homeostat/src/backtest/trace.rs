@@ -17,6 +17,8 @@ pub struct Trace {
     pub bin_s: u32,
     /// Requests per second in each bin; finite and not negative.
     pub rates: Vec<f64>,
+    /// Bins that were missing and are interpolated in `rates`: from the first to before the second of each pair.
+    pub missing: Vec<(u32, u32)>,
     /// What was repaired, for people.
     pub notes: Vec<String>,
 }
@@ -103,7 +105,8 @@ impl Trace {
             return Err(Error::Empty);
         }
         let bin_s = bin(&rows)?;
-        let (rates, filled, moved) = grid(&rows, bin_s)?;
+        let Grid { rates, missing, moved } = grid(&rows, bin_s)?;
+        let filled = missing.iter().map(|(from, to)| (to - from) as usize).sum();
         note(filled, "bins were missing and were interpolated between their neighbours");
         note(moved, "rows lay beside the grid and were moved to the nearest bin");
         if rates.len() < BINS_MIN {
@@ -115,7 +118,7 @@ impl Trace {
                     .to_owned(),
             );
         }
-        Ok(Self { bin_s, rates, notes })
+        Ok(Self { bin_s, rates, missing, notes })
     }
 }
 
@@ -153,7 +156,14 @@ fn bin(rows: &[(i64, f64)]) -> Result<u32, Error> {
         .ok_or_else(|| Error::Bins(format!("rows are {commonest} s apart; 1 s to 1 h can be replayed")))
 }
 
-fn grid(rows: &[(i64, f64)], bin_s: u32) -> Result<(Vec<f64>, usize, usize), Error> {
+/// Rows on a grid without holes.
+struct Grid {
+    rates: Vec<f64>,
+    missing: Vec<(u32, u32)>,
+    moved: usize,
+}
+
+fn grid(rows: &[(i64, f64)], bin_s: u32) -> Result<Grid, Error> {
     let start = rows[0].0;
     let place = |second: i64| ((second - start) as u64 + u64::from(bin_s) / 2) / u64::from(bin_s);
     let length = place(rows[rows.len() - 1].0) + 1;
@@ -162,8 +172,7 @@ fn grid(rows: &[(i64, f64)], bin_s: u32) -> Result<(Vec<f64>, usize, usize), Err
         _ = write!(text, "{length} bins of {bin_s} s are too many");
         return Err(Error::Bins(text));
     }
-    let (mut rates, mut filled, mut moved): (Vec<f64>, usize, usize) =
-        (Vec::with_capacity(length as usize), 0, 0);
+    let (mut rates, mut holes, mut moved) = (Vec::with_capacity(length as usize), Vec::new(), 0);
     for (second, rate) in rows {
         let at = place(*second);
         moved += usize::from(!(second - start).unsigned_abs().is_multiple_of(u64::from(bin_s)));
@@ -176,12 +185,15 @@ fn grid(rows: &[(i64, f64)], bin_s: u32) -> Result<(Vec<f64>, usize, usize), Err
         for index in 1..=missing {
             rates.push(last + (rate - last) * index as f64 / (missing + 1) as f64);
         }
-        filled += missing as usize;
+        if missing > 0 {
+            // At most `BINS_MAX` bins were let in, far fewer than the type holds.
+            holes.push(((at - missing) as u32, at as u32));
+        }
         if at as usize == rates.len() {
             rates.push(*rate);
         }
     }
-    Ok((rates, filled, moved))
+    Ok(Grid { rates, missing: holes, moved })
 }
 
 #[cfg(test)]
@@ -214,6 +226,7 @@ mod tests {
         let trace = Trace::of(broken).unwrap();
         assert_eq!(trace.rates.len(), 60);
         assert_eq!(trace.rates, rows(60, 60).iter().map(|row| row.1).collect::<Vec<_>>());
+        assert_eq!(trace.missing, [(20, 21), (30, 31), (40, 41)]);
         let notes = trace.notes.join("; ");
         for part in ["sorted", "repeated", "negative or no number", "interpolated"] {
             assert!(notes.contains(part), "{part}: {notes}");

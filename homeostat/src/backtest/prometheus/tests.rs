@@ -125,6 +125,67 @@ async fn a_real_prometheus_gives_its_past_in_parts_and_its_gaps_stay_gaps() {
     assert!(nothing.rows().await.unwrap_err().to_string().contains("has no value"));
 }
 
+/// Ten hours of 200 requests/s, of which 100 minutes are unknown, and then 40 % of that.
+fn past_with_a_fall_in_the_dark(begin: i64, dark: std::ops::Range<i64>) -> Vec<(i64, f64)> {
+    let rate = |minute: i64| if minute < dark.end { 200.0 } else { 80.0 };
+    (0..600)
+        .filter(|minute| !dark.contains(minute))
+        .map(|minute| (begin + 60 * minute, rate(minute) + (minute % 7) as f64))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_prometheus_does_not_know_no_policy_sees() {
+    use crate::backtest::{
+        hpa::{Hpa, Keda},
+        kpa::Kpa,
+        load::{Load, Scaling},
+        ours::{Ours, Settings, default_policy},
+        replay::{Plant, Policy, replay},
+        trace::Trace,
+    };
+    let (begin, dark) = (1_750_000_000 / 60 * 60, 300..400);
+    let Some(running) = prometheus(&past_with_a_fall_in_the_dark(begin, dark.clone())) else {
+        eprintln!("no Prometheus is installed");
+        return;
+    };
+    let asked = source(&running.url, "last_over_time(requests[59s])", begin, begin + 60 * 599, 60);
+    let rows = eventually(Duration::from_secs(60), "Prometheus", || async { asked.rows().await.ok() }).await;
+    let trace = Trace::of(rows).unwrap();
+    assert_eq!(trace.missing, [(300, 400)]);
+    let seen = Load::of(&trace, Scaling::Model(1.0));
+    let unseen = seen.clone().seen_as(&trace);
+    assert_eq!(unseen.rates, seen.rates, "the replay itself goes on over the interpolated load");
+    let objective = proto::model::Objective {
+        target_ratio: 0.999,
+        latency_bound: None,
+        window: Duration::from_secs(28 * 86_400),
+    };
+    let settings = Settings {
+        name: "homeostat".to_owned(),
+        policy: default_policy(),
+        objective,
+        sheds: true,
+        holds_when_blind: false,
+        reports: false,
+    };
+    let less_in_the_dark = |load: &Load, name: &str| {
+        let mut policy: Box<dyn Policy> = match name {
+            "homeostat" => Box::new(Ours::new(settings.clone()).unwrap()),
+            "hpa" => Box::new(Hpa::new(String::new(), 70, (2, 500))),
+            "keda" => Box::new(Keda::new(String::new(), 70.0, (2, 500))),
+            _ => Box::new(Kpa::new(String::new(), 70.0)),
+        };
+        let record = replay(load, &Plant::default(), policy.as_mut());
+        let blind = |at_s: u32| (300 * 60 + 15..400 * 60).contains(&at_s);
+        record.decisions.iter().filter(|made| blind(made.at_s) && made.wanted < made.total).count()
+    };
+    for name in ["homeostat", "hpa", "keda", "kpa"] {
+        assert!(less_in_the_dark(&seen, name) > 0, "{name} follows a fall that it sees");
+        assert_eq!(less_in_the_dark(&unseen, name), 0, "{name}");
+    }
+}
+
 #[test]
 fn nobody_there_is_a_clear_error() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -1,9 +1,13 @@
 //! The command line, as DESIGN.md's contract has it.
 
+mod checked;
 pub mod offline;
+#[cfg(test)]
+mod tests;
 
 use crate::output::Format;
 use clap::{Args, Parser, Subcommand};
+use proto::model::{AutonomyLevel, DeclaredKind, DirectiveState, ResourceId, SignalId};
 use std::path::PathBuf;
 use std::time::Duration;
 use uuid::Uuid;
@@ -182,7 +186,8 @@ pub enum Command {
     /// Shows declared documents.
     Get {
         /// Service, Policy or SLO.
-        kind: String,
+        #[arg(value_parser = checked::kind)]
+        kind: DeclaredKind,
         /// NAMESPACE/NAME or NAME.
         name: Option<String>,
         /// How.
@@ -192,7 +197,8 @@ pub enum Command {
     /// Deletes a declared document.
     Delete {
         /// Service, Policy or SLO.
-        kind: String,
+        #[arg(value_parser = checked::kind)]
+        kind: DeclaredKind,
         /// NAMESPACE/NAME, or NAME in `default`.
         name: String,
     },
@@ -210,7 +216,7 @@ pub enum Command {
     /// Policies: the level that each has earned, and why.
     #[command(subcommand)]
     Policies(crate::cli_policies::Policies),
-    /// Runs an actuator that ships: a deploy gate, or a webhook for notifications.
+    /// Runs an actuator that ships: a deploy gate, Monitor's cadence, or a webhook for notifications.
     #[command(subcommand)]
     Actuator(crate::cli_actuator::Actuator),
     /// Reviews who acts.
@@ -265,10 +271,10 @@ pub struct StagingArgs {
     #[command(subcommand)]
     pub command: Option<StagingCommand>,
     /// demo, steady, flash-crowd, dependency-failure, bad-replica, metrics-gone or kills.
-    #[arg(long, default_value = "steady")]
+    #[arg(long, default_value = "steady", value_parser = checked::scenario)]
     pub scenario: String,
     /// How long; the scenario is stretched to it.
-    #[arg(long, default_value = "2m", value_parser = duration)]
+    #[arg(long, default_value = "2m", value_parser = checked::play)]
     pub duration: Duration,
     /// Varies arrivals and times; the same seed plays the same.
     #[arg(long, default_value_t = 1)]
@@ -287,7 +293,7 @@ pub struct StagingArgs {
     pub records: Option<PathBuf>,
     /// Declare the cluster's services with this autonomy level: observe, recommend, approve or act.
     #[arg(long, default_value = "act")]
-    pub autonomy: String,
+    pub autonomy: AutonomyLevel,
     /// How to print the report.
     #[command(flatten)]
     pub output: Output,
@@ -380,13 +386,13 @@ pub struct EffectArgs {
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
     /// Length of each of the two runs.
-    #[arg(long, default_value = "90s", value_parser = duration)]
+    #[arg(long, default_value = "90s", value_parser = checked::play)]
     pub duration: Duration,
     /// Varies arrivals and times of faults; the same seed plays the same.
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
     /// What is played in both runs.
-    #[arg(long, default_value = "demo")]
+    #[arg(long, default_value = "demo", value_parser = checked::scenario)]
     pub scenario: String,
     /// Write every request of both runs to DIR/observe.csv and DIR/act.csv.
     #[arg(long)]
@@ -399,7 +405,7 @@ pub struct DemoArgs {
 /// `bench`.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
-    /// Which benches; all when none is named: analyze, plan, directives, latency, loop, feedback, breaker.
+    /// Which benches; all when none is named: analyze, plan, directives, latency, loop, feedback, breaker, slo.
     pub names: Vec<String>,
     /// Make `analyze` small and short, to see that it runs: its figures are not the official ones then.
     #[arg(long)]
@@ -427,7 +433,7 @@ pub enum Thresholds {
     /// One signal's threshold in full.
     Show {
         /// As `service:NAMESPACE/NAME#SIGNAL`.
-        signal: String,
+        signal: SignalId,
         /// How.
         #[command(flatten)]
         output: Output,
@@ -435,7 +441,7 @@ pub enum Thresholds {
     /// All versions, newest first.
     History {
         /// As `service:NAMESPACE/NAME#SIGNAL`.
-        signal: String,
+        signal: SignalId,
         /// How.
         #[command(flatten)]
         output: Output,
@@ -464,7 +470,7 @@ pub enum Thresholds {
 #[derive(Debug, Clone, Args)]
 pub struct ThresholdReviewArgs {
     /// As `service:NAMESPACE/NAME#SIGNAL`.
-    pub signal: String,
+    pub signal: SignalId,
     /// Which version; the newest proposal when not given.
     #[arg(long, default_value_t = 0)]
     pub generation: u64,
@@ -483,10 +489,10 @@ pub enum Directives {
     List {
         /// Only this resource, as `service:NAMESPACE/NAME`.
         #[arg(long)]
-        resource: Option<String>,
+        resource: Option<ResourceId>,
         /// Only this state; may be repeated.
         #[arg(long)]
-        state: Vec<String>,
+        state: Vec<DirectiveState>,
         /// At most so many.
         #[arg(long, default_value_t = 50)]
         limit: u32,
@@ -534,57 +540,4 @@ pub struct DirectiveReviewArgs {
 pub enum Actuators {
     /// Who is registered, for what, and whether the lease is live.
     List(Output),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn the_contract_parses() {
-        for line in [
-            "homeostat up --config F --data-dir D --database-url U",
-            "homeostat monitor --config F",
-            "homeostat staging --scenario steady --duration 2m --seed 3",
-            "homeostat demo --duration 90s --seed 7 --output json",
-            "homeostat apply -f FILE",
-            "homeostat get Service catalog",
-            "homeostat delete Policy catalog",
-            "homeostat status --output yaml",
-            "homeostat thresholds pin service:a/b#load --lower -1 --upper 2.5",
-            "homeostat directives undo 0192d3a4-0000-7000-8000-000000000000 --reason x",
-            "homeostat pause --reason drill",
-            "homeostat breaker list --output json",
-            "homeostat breaker show edge:a/b->c --limit 5",
-            "homeostat breaker override edge:a/b->c force-open --for 30m --reason drill",
-            "homeostat breaker override edge:a/b->c disable --for 2h --reason drill",
-            "homeostat breaker override edge:a/b->c metrics-only --for 2h --reason drill",
-            "homeostat breaker clear edge:a/b->c --reason over",
-            "homeostat policies list --output json",
-            "homeostat policies set-level shop/orders recommend --reason fair --resource service:shop/orders",
-            "homeostat policies evidence orders --backtest FILE",
-            "homeostat slo import FILE",
-            "homeostat slo list --output json",
-            "homeostat seasonality list service:shop/ --output yaml",
-            "homeostat seasonality show service:a/b#load",
-            "homeostat slo rules FILE",
-            "homeostat slo approve staging/catalog-requests --reason stable --for 1h",
-            "homeostat slo review staging/catalog-requests --reason held",
-            "homeostat readiness --at-least near-production",
-            "homeostat detect a.csv b.csv --out DIR --html --jobs 2",
-            "homeostat detect --multi FILE --out DIR",
-            "homeostat forecast CSV --horizon 30m --step 1m --quantiles 0.1,0.5,0.9",
-            "homeostat score nab --data DIR --results DIR --files LIST --output json",
-            "homeostat score forecast --train F --test F --season 24",
-            "homeostat bench directives --output json",
-        ] {
-            Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
-        }
-    }
 }

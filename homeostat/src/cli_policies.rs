@@ -2,6 +2,7 @@
 
 use crate::cli::Output;
 use clap::{Args, Subcommand};
+use proto::model::{AutonomyLevel, ResourceId};
 use std::path::PathBuf;
 
 /// `policies`.
@@ -28,10 +29,10 @@ pub enum Policies {
         #[command(flatten)]
         which: Which,
         /// At most: observe, recommend, approve, act.
-        level: String,
+        level: AutonomyLevel,
         /// Where it stands from now on below that: vouched for by you, or to be earned anew. Without it, what was earned stays.
         #[arg(long, value_name = "LEVEL")]
-        from: Option<String>,
+        from: Option<AutonomyLevel>,
         /// Why; for the record.
         #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
         reason: String,
@@ -63,5 +64,5 @@ pub struct Which {
     pub policy: String,
     /// Only at this resource; else at its service and every edge whose breaker it sets.
     #[arg(long)]
-    pub resource: Option<String>,
+    pub resource: Option<ResourceId>,
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::Output;
 use clap::Subcommand;
+use proto::model::SignalId;
 
 /// `seasonality`.
 #[derive(Debug, Subcommand)]
@@ -18,7 +19,7 @@ pub enum Seasonality {
     /// One signal's usual day and week as pictures, why they are believed, and the versions before.
     Show {
         /// As `service:NAMESPACE/NAME#SIGNAL`.
-        signal: String,
+        signal: SignalId,
         /// How.
         #[command(flatten)]
         output: Output,

@@ -12,6 +12,7 @@ use breaker::sim::{
     Drill, Errors, Scenario, Until, by_name, drill, names, openings, poisson, run as play, scenarios, wilson,
 };
 use clap::{Args, Subcommand};
+use proto::model::ResourceId;
 use serde::Serialize;
 use std::{ops::Range, path::PathBuf, time::Duration};
 
@@ -23,7 +24,7 @@ pub enum BreakerCommand {
     /// The breakers of one edge: state, evidence, policy, override and its end, and what was set when, why, and by whom.
     Show {
         /// `edge:NAMESPACE/CALLER->CALLEE`.
-        edge: String,
+        edge: ResourceId,
         /// Directives of the past.
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -36,7 +37,7 @@ pub enum BreakerCommand {
     /// Takes that word back.
     Clear {
         /// `edge:NAMESPACE/CALLER->CALLEE`.
-        edge: String,
+        edge: ResourceId,
         /// Why; it is kept with your name.
         #[arg(long)]
         reason: String,
@@ -53,7 +54,7 @@ pub enum BreakerCommand {
 #[derive(Debug, Clone, Args)]
 pub struct OverrideArgs {
     /// `edge:NAMESPACE/CALLER->CALLEE`.
-    edge: String,
+    edge: ResourceId,
     /// What it does meanwhile.
     #[arg(value_enum)]
     mode: Word,
@@ -173,13 +174,13 @@ pub async fn run(clients: Clients, command: BreakerCommand) -> anyhow::Result<u8
     match command {
         BreakerCommand::List(output) => standing::list(&clients, output.output).await,
         BreakerCommand::Show { edge, limit, output } => {
-            standing::show(&clients, &edge.parse()?, limit, output.output).await
+            standing::show(&clients, &edge, limit, output.output).await
         }
         BreakerCommand::Override(OverrideArgs { edge, mode, span, reason, output }) => {
-            standing::say(&clients, &edge.parse()?, Some((mode, span)), &reason, output.output).await
+            standing::say(&clients, &edge, Some((mode, span)), &reason, output.output).await
         }
         BreakerCommand::Clear { edge, reason, output } => {
-            standing::say(&clients, &edge.parse()?, None, &reason, output.output).await
+            standing::say(&clients, &edge, None, &reason, output.output).await
         }
         BreakerCommand::Simulate(args) => simulate(&args),
     }

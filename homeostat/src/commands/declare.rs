@@ -81,7 +81,13 @@ pub async fn apply(clients: Clients, file: PathBuf, format: Format) -> anyhow::R
         std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
         text
     } else {
-        std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?
+        match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) => {
+                eprintln!("homeostat: cannot read {}: {error}; nothing was applied", file.display());
+                return Ok(exit::USAGE);
+            }
+        }
     };
     let documents = match yaml::read(&text) {
         Ok(documents) => documents,
@@ -95,40 +101,35 @@ pub async fn apply(clients: Clients, file: PathBuf, format: Format) -> anyhow::R
     Ok(exit::DONE)
 }
 
-fn kind_of(text: &str) -> anyhow::Result<DeclaredKind> {
-    DeclaredKind::ALL
-        .iter()
-        .copied()
-        .find(|kind| {
-            let name = kind.as_str().to_lowercase();
-            [name.clone(), format!("{name}s"), name.replace("policy", "policies")]
-                .contains(&text.to_lowercase())
-        })
-        .with_context(|| format!("{text:?} is no kind; there are Service, Policy and SLO"))
-}
-
 /// `homeostat get KIND [NAME]`.
 ///
 /// # Errors
 /// When Knowledge cannot be reached.
-pub async fn get(clients: Clients, kind: String, name: Option<String>, format: Format) -> anyhow::Result<u8> {
+pub async fn get(
+    clients: Clients,
+    kind: DeclaredKind,
+    name: Option<String>,
+    format: Format,
+) -> anyhow::Result<u8> {
     let (namespace, name) = match name.as_deref() {
         Some(text) => text.split_once('/').unwrap_or(("", text)),
         None => ("", ""),
     };
-    let list = clients.knowledge()?.list_declared(Some(kind_of(&kind)?), namespace, name).await?;
+    let list = clients.knowledge()?.list_declared(Some(kind), namespace, name).await?;
     show(format, &list.documents)?;
-    let missing = !name.is_empty() && list.documents.is_empty();
-    Ok(if missing { exit::FAILED } else { exit::DONE })
+    if name.is_empty() || !list.documents.is_empty() {
+        return Ok(exit::DONE);
+    }
+    let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+    anyhow::bail!("there is no {kind} {place}{name}; `homeostat get {kind}` lists what there is")
 }
 
 /// `homeostat delete KIND NAME`.
 ///
 /// # Errors
 /// When Knowledge cannot be reached.
-pub async fn delete(clients: Clients, kind: String, name: String) -> anyhow::Result<u8> {
+pub async fn delete(clients: Clients, kind: DeclaredKind, name: String) -> anyhow::Result<u8> {
     let (namespace, name) = name.split_once('/').unwrap_or(("default", &name));
-    let kind = kind_of(&kind)?;
     if clients.knowledge()?.delete_declared(kind, namespace, name).await? {
         println!("{kind} {namespace}/{name} deleted");
         Ok(exit::DONE)

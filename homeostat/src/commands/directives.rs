@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use chassis::exit;
 use proto::{
     client::Review,
-    model::{DirectiveRecord, DirectiveState, ExpectedCost, InputAsk, Outcome, ResourceId},
+    model::{DirectiveRecord, ExpectedCost, InputAsk, Outcome},
 };
 use serde::Serialize;
 use std::io::Write;
@@ -23,11 +23,12 @@ use uuid::Uuid;
 pub async fn run(clients: Clients, command: Directives) -> anyhow::Result<u8> {
     match command {
         Directives::List { resource, state, limit, output } => {
-            let resource = resource.map(|text| text.parse::<ResourceId>()).transpose()?;
-            let states = state.iter().map(|text| text.parse()).collect::<Result<Vec<DirectiveState>, _>>()?;
-            let list = clients.knowledge()?.list_directives(resource, &states, limit).await?;
+            let list = clients.knowledge()?.list_directives(resource, &state, limit).await?;
             output::print(output.output, &list.directives, |directives| {
-                table(["ID", "AGE", "STATE", "RESOURCE", "CHANGE", "GEN", "WHY"], directives.iter().map(row))
+                table(
+                    ["ID", "MADE (UTC)", "STATE", "RESOURCE", "CHANGE", "GEN", "WHY"],
+                    directives.iter().map(row),
+                )
             })?;
         }
         Directives::Show { id, output } => show(&clients, &id, output.output).await?,
@@ -51,7 +52,7 @@ fn row(record: &DirectiveRecord) -> [String; 7] {
     let directive = &record.directive;
     [
         directive.id.to_string(),
-        directive.created_at.strftime("%H:%M:%S").to_string(),
+        directive.created_at.strftime("%m-%d %H:%M:%S").to_string(),
         record.state.to_string(),
         directive.resource.to_string(),
         directive.action.to_string(),

@@ -38,11 +38,7 @@ pub async fn run(clients: Clients, command: Policies) -> anyhow::Result<u8> {
         Policies::List { output } => desk.list(output.output).await,
         Policies::Show { which, output } => desk.show(&which, output.output).await,
         Policies::SetLevel { which, level, from, reason, output } => {
-            let wish = Wish {
-                level: level.parse()?,
-                from: from.map(|from| from.parse()).transpose()?,
-                reason: reason.trim().to_owned(),
-            };
+            let wish = Wish { level, from, reason: reason.trim().to_owned() };
             desk.set_level(&which, &wish, output.output).await
         }
         Policies::Evidence { which, backtest, limit, output } => {
@@ -263,11 +259,11 @@ impl Desk {
             [] => bail!("there is no policy {:?}; `homeostat policies list` shows them", which.policy),
             _ => bail!("several namespaces have a policy {name}; name it as NAMESPACE/{name}"),
         };
-        let wanted = which.resource.as_deref().map(str::parse::<ResourceId>).transpose()?;
         let mut places = places_of(document);
-        places.retain(|place| wanted.as_ref().is_none_or(|wanted| *wanted == place.resource));
+        let Some(wanted) = &which.resource else { return Ok(places) };
+        places.retain(|place| *wanted == place.resource);
         if places.is_empty() {
-            bail!("{} does not touch {}", which.policy, which.resource.as_deref().unwrap_or_default());
+            bail!("{} does not touch {wanted}", which.policy);
         }
         Ok(places)
     }

@@ -51,7 +51,6 @@ pub async fn run(clients: Clients, command: Seasonality) -> anyhow::Result<u8> {
             output::print(output.output, &list(&knowledge, &prefix).await?, |models| rows(models))?;
         }
         Seasonality::Show { signal, output } => {
-            let signal: SignalId = signal.parse()?;
             let shown = show(&knowledge, signal).await?;
             output::print(output.output, &shown, page)?;
         }

@@ -106,9 +106,8 @@ pub fn staging(global: &Global, args: StagingArgs) -> ExitCode {
 
 /// Applies the cluster's documents; gives Execute's address.
 async fn declare(global: &Global, data_dir: &Path, args: &StagingArgs) -> anyhow::Result<String> {
-    let autonomy: AutonomyLevel = args.autonomy.parse()?;
     let clients = Clients::find(global)?;
-    clients.knowledge()?.apply(documents(autonomy)?).await.with_context(|| {
+    clients.knowledge()?.apply(documents(args.autonomy)?).await.with_context(|| {
         format!(
             "cannot declare the cluster's services to Knowledge at {}; start `homeostat up --data-dir {}` first, or use --alone",
             clients.endpoints.knowledge,

@@ -64,7 +64,6 @@ pub async fn run(clients: Clients, command: Thresholds) -> anyhow::Result<u8> {
             output::print(output.output, &rows, |rows| show_rows(rows))?;
         }
         Thresholds::Show { signal, output } => {
-            let signal: SignalId = signal.parse()?;
             let rows = list(&clients, &signal.to_string()).await?;
             let Some(row) = rows.into_iter().find(|row| row.signal == signal) else {
                 anyhow::bail!(
@@ -74,7 +73,7 @@ pub async fn run(clients: Clients, command: Thresholds) -> anyhow::Result<u8> {
             output::print(output.output, &row, |row| show_rows(std::slice::from_ref(row)))?;
         }
         Thresholds::History { signal, output } => {
-            let versions = clients.knowledge()?.threshold_history(signal.parse()?, 0).await?;
+            let versions = clients.knowledge()?.threshold_history(signal, 0).await?;
             output::print(output.output, &versions, |versions| show_versions(versions))?;
         }
         Thresholds::Approve(args) => review(&clients, args, ThresholdReview::Approve, (None, None)).await?,
@@ -261,7 +260,7 @@ async fn review(
 ) -> anyhow::Result<()> {
     let ThresholdReviewArgs { signal, generation, reason, output } = args;
     let decision = ThresholdDecision {
-        signal: signal.parse()?,
+        signal,
         review,
         generation,
         lower,

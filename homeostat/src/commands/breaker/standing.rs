@@ -23,8 +23,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// A breaker for listings.
 #[derive(Debug, Serialize)]
 struct Row {
-    edge: String,
-    instance: String,
     /// As the breaker's callers see it.
     state: &'static str,
     #[serde(flatten)]
@@ -49,12 +47,7 @@ fn state(record: &BreakerRecord) -> &'static str {
 }
 
 fn rows(records: Vec<BreakerRecord>) -> Vec<Row> {
-    let row = |record: BreakerRecord| Row {
-        edge: record.report.key.to_string(),
-        instance: record.instance.clone(),
-        state: state(&record),
-        record,
-    };
+    let row = |record: BreakerRecord| Row { state: state(&record), record };
     records.into_iter().map(row).collect()
 }
 
@@ -63,8 +56,8 @@ fn listing(rows: &[Row]) -> String {
         let report = &row.record.report;
         let rejected: u64 = report.rejected_total.values().sum();
         [
-            row.edge.clone(),
-            row.instance.clone(),
+            report.key.to_string(),
+            row.record.instance.clone(),
             row.state.to_owned(),
             report.verdict.to_string(),
             format!("{:.1} of {:.1}", report.outage_score, report.outage_threshold),
@@ -139,7 +132,7 @@ fn describe(whole: &Whole) -> String {
         let slow = slow_call.map_or("as learned".to_owned(), |limit| format!("from {limit:?}"));
         line(format!(
             "{}: policy of generation {}: {mode}, opens from {} % failing, slow {slow}, waits {open_wait:?}, {half_open_permits} probes",
-            row.instance,
+            row.record.instance,
             report.generation,
             100.0 * failure_ratio_to_open
         ));

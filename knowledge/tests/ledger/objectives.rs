@@ -1,7 +1,6 @@
 //! Objectives: documents with their versions, spans of budgets with their edits, events once each.
 
-use super::support::{config, database};
-use chassis::{ClientConfig, Context};
+use super::support::{Lab, config, database, start_with};
 use knowledge::retention::Retention;
 use proto::wire::{self, objectives_client::ObjectivesClient};
 use std::time::Duration;
@@ -10,31 +9,15 @@ use tonic::transport::Channel;
 const SERVICE: &str =
     "apiVersion: openslo/v1\nkind: Service\nmetadata: { name: shop }\nspec: { description: sells }\n";
 
-/// A running Knowledge, which ends with the test, and a client of its objectives.
-struct Lab {
-    ctx: Context,
-    client: ObjectivesClient<Channel>,
-}
-
-impl Lab {
-    async fn start() -> Self {
-        let ctx = Context::system();
-        // Its times are those of 1970: nothing of them may be taken for old.
-        let objectives = Duration::from_secs(200 * 365 * 86_400);
-        let config = knowledge::Config {
-            retention: Retention { objectives, ..Retention::default() },
-            ..config(&database().await)
-        };
-        let handle = knowledge::start(config, ctx.clone()).await.unwrap();
-        let channel = chassis::grpc::channel(&ClientConfig::plain(handle.addr)).unwrap();
-        Self { ctx, client: ObjectivesClient::new(channel) }
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        self.ctx.stopper.stop();
-    }
+async fn lab() -> Lab<ObjectivesClient<Channel>> {
+    let database = database().await;
+    // Its times are those of 1970: nothing of them may be taken for old.
+    let objectives = Duration::from_secs(200 * 365 * 86_400);
+    let config = knowledge::Config {
+        retention: Retention { objectives, ..Retention::default() },
+        ..config(&database)
+    };
+    start_with(config, database, ObjectivesClient::new).await
 }
 
 fn import(body: &str) -> wire::ImportObjectivesRequest {
@@ -61,8 +44,8 @@ fn asked(replaced: bool) -> wire::BudgetHistoryRequest {
 
 #[tokio::test]
 async fn a_document_gets_a_new_version_only_when_it_changed() {
-    let lab = Lab::start().await;
-    let mut client = lab.client.clone();
+    let lab = lab().await;
+    let mut client = lab.knowledge.clone();
     let first = client.import_objectives(import(SERVICE)).await.unwrap().into_inner().documents;
     assert_eq!((first[0].kind.as_str(), first[0].name.as_str(), first[0].version), ("Service", "shop", 1));
     let again = client.import_objectives(import(SERVICE)).await.unwrap().into_inner().documents;
@@ -83,8 +66,8 @@ async fn a_document_gets_a_new_version_only_when_it_changed() {
 
 #[tokio::test]
 async fn what_is_not_openslo_is_refused_whole() {
-    let lab = Lab::start().await;
-    let mut client = lab.client.clone();
+    let lab = lab().await;
+    let mut client = lab.knowledge.clone();
     let text = format!(
         "{SERVICE}---\napiVersion: openslo/v1\nkind: SLO\nmetadata: {{ name: x }}\nspec: {{ service: shop }}\n"
     );
@@ -97,8 +80,8 @@ async fn what_is_not_openslo_is_refused_whole() {
 
 #[tokio::test]
 async fn a_span_told_again_is_replaced_and_stays_in_the_history() {
-    let lab = Lab::start().await;
-    let mut client = lab.client.clone();
+    let lab = lab().await;
+    let mut client = lab.knowledge.clone();
     for spans in [
         vec![span(1, 100.0, 1.0), span(2, 100.0, 0.0)],
         // Told twice, and one of them late with more events.
@@ -120,8 +103,8 @@ async fn a_span_told_again_is_replaced_and_stays_in_the_history() {
 
 #[tokio::test]
 async fn an_event_is_stored_once() {
-    let lab = Lab::start().await;
-    let mut client = lab.client.clone();
+    let lab = lab().await;
+    let mut client = lab.knowledge.clone();
     let event = wire::ObjectiveEvent {
         id: "0192d3a4-0000-7000-8000-000000000000".to_owned(),
         objective: "shop/orders".to_owned(),
@@ -142,8 +125,8 @@ async fn an_event_is_stored_once() {
 
 #[tokio::test]
 async fn a_deleted_document_is_gone_keeps_its_history_and_may_come_back() {
-    let lab = Lab::start().await;
-    let mut client = lab.client.clone();
+    let lab = lab().await;
+    let mut client = lab.knowledge.clone();
     let slo = "apiVersion: openslo/v1\nkind: SLO\nmetadata: { name: orders }\nspec:\n  service: shop\n  indicator:\n    metadata: { name: i }\n    spec: { ratioMetric: { counter: true, good: { metricSource: { type: Prometheus, spec: { query: good } } }, total: { metricSource: { type: Prometheus, spec: { query: all } } } } }\n  timeWindow: [{ duration: 7d, isRolling: true }]\n  budgetingMethod: Occurrences\n  objectives: [{ target: 0.9 }]\n";
     client.import_objectives(import(&format!("{SERVICE}---\n{slo}"))).await.unwrap();
     let delete =

@@ -1,34 +1,18 @@
 //! Models of seasons through the API, on a real Postgres.
 
-use super::support::{config, database, millis};
-use chassis::{ClientConfig, Context};
+use super::support::{Lab, database, millis, start};
 use proto::client::Seasonalities;
 use proto::model::{SeasonalPeriod, SeasonalityModel, SeasonalityState};
-use sqlx::postgres::PgConnectOptions;
 
 use SeasonalityState::{Active, Superseded};
 
 const LOAD: &str = "service:staging/catalog#load";
 
-/// A running Knowledge, which ends with the test, and a client of its seasons.
-struct Lab {
-    ctx: Context,
-    client: Seasonalities,
-    database: PgConnectOptions,
+async fn lab() -> Lab<Seasonalities> {
+    start(database().await, Seasonalities::new).await
 }
 
-impl Lab {
-    async fn start() -> Self {
-        Self::on(database().await).await
-    }
-
-    async fn on(database: PgConnectOptions) -> Self {
-        let ctx = Context::system();
-        let handle = knowledge::start(config(&database), ctx.clone()).await.unwrap();
-        let channel = chassis::grpc::channel(&ClientConfig::plain(handle.addr)).unwrap();
-        Self { ctx, client: Seasonalities::new(channel), database }
-    }
-
+impl Lab<Seasonalities> {
     fn found(&self, signal: &str, generation: u64) -> SeasonalityModel {
         let now = millis(self.ctx.clock.now());
         let day = SeasonalPeriod {
@@ -58,61 +42,59 @@ impl Lab {
     }
 
     async fn states(&self) -> Vec<(u64, SeasonalityState)> {
-        let mut history = self.client.history(LOAD.parse().unwrap(), 0).await.unwrap();
+        let mut history = self.knowledge.history(LOAD.parse().unwrap(), 0).await.unwrap();
         history.reverse();
         history.into_iter().map(|version| (version.generation, version.state)).collect()
     }
 }
 
-impl Drop for Lab {
-    fn drop(&mut self) {
-        self.ctx.stopper.stop();
-    }
-}
-
 #[tokio::test]
 async fn the_newest_model_is_in_force_and_the_ones_before_are_its_history() {
-    let lab = Lab::start().await;
+    let lab = lab().await;
     let first = lab.found(LOAD, 1);
-    let stored = lab.client.record(vec![first.clone()]).await.unwrap();
+    let stored = lab.knowledge.record(vec![first.clone()]).await.unwrap();
     assert_eq!(stored, std::slice::from_ref(&first));
-    assert_eq!(lab.client.record(vec![first.clone()]).await.unwrap(), stored, "told again, nothing changes");
-    lab.client.record(vec![lab.found(LOAD, 2), lab.found(LOAD, 3)]).await.unwrap();
+    assert_eq!(
+        lab.knowledge.record(vec![first.clone()]).await.unwrap(),
+        stored,
+        "told again, nothing changes"
+    );
+    lab.knowledge.record(vec![lab.found(LOAD, 2), lab.found(LOAD, 3)]).await.unwrap();
     assert_eq!(lab.states().await, [(1, Superseded), (2, Superseded), (3, Active)]);
-    let history = lab.client.history(LOAD.parse().unwrap(), 2).await.unwrap();
+    let history = lab.knowledge.history(LOAD.parse().unwrap(), 2).await.unwrap();
     assert_eq!(history[0], lab.found_as(&history[0], 3));
     assert_eq!(history.len(), 2);
 }
 
 #[tokio::test]
 async fn a_learner_that_counts_wrongly_gets_the_next_number() {
-    let lab = Lab::start().await;
-    lab.client.record(vec![lab.found(LOAD, 1)]).await.unwrap();
-    let stored = lab.client.record(vec![lab.found(LOAD, 9)]).await.unwrap();
+    let lab = lab().await;
+    lab.knowledge.record(vec![lab.found(LOAD, 1)]).await.unwrap();
+    let stored = lab.knowledge.record(vec![lab.found(LOAD, 9)]).await.unwrap();
     assert_eq!(stored[0].generation, 2);
     assert_eq!(lab.states().await, [(1, Superseded), (2, Active)]);
 }
 
 #[tokio::test]
 async fn models_survive_a_restart_of_knowledge() {
-    let lab = Lab::start().await;
-    let stored = lab.client.record(vec![lab.found(LOAD, 1)]).await.unwrap();
-    let again = Lab::on(lab.database.clone()).await;
-    assert_eq!(again.client.history(LOAD.parse().unwrap(), 0).await.unwrap(), stored);
+    let lab = lab().await;
+    let stored = lab.knowledge.record(vec![lab.found(LOAD, 1)]).await.unwrap();
+    let again = start(lab.database.clone(), Seasonalities::new).await;
+    assert_eq!(again.knowledge.history(LOAD.parse().unwrap(), 0).await.unwrap(), stored);
 }
 
 #[tokio::test]
 async fn pages_follow_one_another_and_leave_the_shapes_out() {
-    let lab = Lab::start().await;
+    let lab = lab().await;
     let signals: Vec<String> = (0..5).map(|n| format!("service:staging/s{n}#load")).collect();
     for generation in 1..=2 {
         let models = signals.iter().map(|signal| lab.found(signal, generation)).collect();
-        lab.client.record(models).await.unwrap();
+        lab.knowledge.record(models).await.unwrap();
     }
-    lab.client.record(vec![lab.found("service:other/s#load", 1)]).await.unwrap();
+    lab.knowledge.record(vec![lab.found("service:other/s#load", 1)]).await.unwrap();
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
-        let page = lab.client.list("service:staging/", &after, 2).await.unwrap();
+        let page = lab.knowledge.list("service:staging/", &after, 2).await.unwrap();
         assert!(page.models.iter().flat_map(|model| &model.periods).all(|period| period.shape.is_empty()));
         after = page.models.last().unwrap().signal.to_string();
         seen.extend(page.models.into_iter().map(|model| (model.signal.to_string(), model.generation)));
@@ -121,15 +103,15 @@ async fn pages_follow_one_another_and_leave_the_shapes_out() {
         }
     }
     assert_eq!(seen, signals.into_iter().map(|signal| (signal, 2)).collect::<Vec<_>>());
-    assert_eq!(lab.client.list("", "", 0).await.unwrap().models.len(), 6);
+    assert_eq!(lab.knowledge.list("", "", 0).await.unwrap().models.len(), 6);
 }
 
 #[tokio::test]
 async fn only_the_last_hundred_versions_of_a_signal_are_kept() {
-    let lab = Lab::start().await;
+    let lab = lab().await;
     for batch in 0..3_u64 {
         let models = (1..=50).map(|n| lab.found(LOAD, batch * 50 + n)).collect();
-        lab.client.record(models).await.unwrap();
+        lab.knowledge.record(models).await.unwrap();
     }
     let states = lab.states().await;
     assert_eq!((states.len(), states[0], states[99]), (100, (51, Superseded), (150, Active)));
@@ -137,8 +119,8 @@ async fn only_the_last_hundred_versions_of_a_signal_are_kept() {
 
 #[tokio::test]
 async fn instances_that_record_at_once_give_out_each_number_once() {
-    let lab = Lab::start().await;
-    let records = (0..8).map(|_| lab.client.record(vec![lab.found(LOAD, 0)]));
+    let lab = lab().await;
+    let records = (0..8).map(|_| lab.knowledge.record(vec![lab.found(LOAD, 0)]));
     futures::future::try_join_all(records).await.unwrap();
     let expect: Vec<_> = (1..=8).map(|n| (n, if n == 8 { Active } else { Superseded })).collect();
     assert_eq!(lab.states().await, expect);
@@ -146,15 +128,15 @@ async fn instances_that_record_at_once_give_out_each_number_once() {
 
 #[tokio::test]
 async fn what_cannot_be_a_model_is_refused_whole() {
-    let lab = Lab::start().await;
+    let lab = lab().await;
     let wrong = SeasonalityModel { explained_ratio: 1.5, ..lab.found(LOAD, 2) };
-    let error = lab.client.record(vec![lab.found(LOAD, 1), wrong]).await.unwrap_err();
+    let error = lab.knowledge.record(vec![lab.found(LOAD, 1), wrong]).await.unwrap_err();
     assert_eq!(error.code(), Some(tonic::Code::InvalidArgument));
     assert!(error.to_string().contains("explained_ratio"), "{error}");
     assert_eq!(lab.states().await, []);
 }
 
-impl Lab {
+impl Lab<Seasonalities> {
     /// The model of that generation, made when `stored` was.
     fn found_as(&self, stored: &SeasonalityModel, generation: u64) -> SeasonalityModel {
         let SeasonalityModel { evidence_from, evidence_to, created_at, .. } = *stored;

@@ -17,6 +17,7 @@ use proto::model::{
 };
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tonic::transport::Channel;
 use uuid::Uuid;
 
 /// Everything here takes well below a second; far more means it never will.
@@ -71,14 +72,14 @@ pub fn url(database: &PgConnectOptions) -> String {
     cluster().replace("/homeostat?", &format!("/{}?", database.get_database().unwrap()))
 }
 
-/// A running Knowledge with its client.
-pub struct Lab {
+/// A running Knowledge, which ends with the test, and a client of it or of a part of it.
+pub struct Lab<C = Knowledge> {
     pub ctx: Context,
-    pub knowledge: Knowledge,
+    pub knowledge: C,
     pub database: PgConnectOptions,
 }
 
-impl Drop for Lab {
+impl<C> Drop for Lab<C> {
     fn drop(&mut self) {
         self.ctx.stopper.stop();
     }
@@ -100,14 +101,27 @@ pub async fn lab() -> Lab {
 
 /// Knowledge on this database, which others may use too.
 pub async fn on(database: PgConnectOptions) -> Lab {
+    start(database, Knowledge::new).await
+}
+
+/// The same with this client.
+pub async fn start<C>(database: PgConnectOptions, client: fn(Channel) -> C) -> Lab<C> {
+    start_with(config(&database), database, client).await
+}
+
+/// The same with other settings.
+pub async fn start_with<C>(config: Config, database: PgConnectOptions, client: fn(Channel) -> C) -> Lab<C> {
     let ctx = Context::system();
-    let handle = knowledge::start(config(&database), ctx.clone()).await.unwrap();
-    let knowledge = client(&handle);
-    Lab { ctx, knowledge, database }
+    let handle = knowledge::start(config, ctx.clone()).await.unwrap();
+    Lab { ctx, knowledge: client(channel(&handle)), database }
 }
 
 pub fn client(handle: &Handle) -> Knowledge {
-    Knowledge::new(chassis::grpc::channel(&ClientConfig::plain(handle.addr)).unwrap())
+    Knowledge::new(channel(handle))
+}
+
+fn channel(handle: &Handle) -> Channel {
+    chassis::grpc::channel(&ClientConfig::plain(handle.addr)).unwrap()
 }
 
 impl Lab {

@@ -15,7 +15,7 @@ use codec::{Reader, Writer};
 pub use codec::Damaged;
 
 /// The format of the bodies written here.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 /// Bytes of a signal in memory without its names and histograms: what a sample touches, beside one bucket of these.
 pub const SIGNAL_BYTES: usize = size_of::<Signal>();
 /// Signals and resources of one body, at most: a body that claims more is damaged.

@@ -16,6 +16,7 @@ mod sample;
 mod season;
 pub mod series;
 mod spread;
+mod step;
 mod tail;
 mod value;
 pub mod view;

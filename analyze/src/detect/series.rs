@@ -1,9 +1,10 @@
 //! The whole engine of one signal: the same offline and in production.
 //!
 //! Detectors watch views of the series for records, on one scale. Those of the values themselves are one channel, those of what
-//! a baseline leaves unexplained another; each has the tail of its own records. A signal's limit keeps the false-alarm budget
-//! by that tail where the series is noise; where it has a course, records mean something themselves, memory fades, and the
-//! limit is what is worth a word, more with each alert of late. Who alarms too often for that is held to the tail again.
+//! a baseline leaves unexplained another, steps of that a third; each has the tail of its own records. A signal's limit keeps the
+//! false-alarm budget by that tail where the series is noise; where it has a course, records mean something themselves, memory
+//! fades, and the limit is what is worth a word, more with each alert of late. Who alarms too often for that is held to the tail
+//! again.
 
 use std::time::Duration;
 
@@ -13,12 +14,13 @@ use super::band::Band;
 use super::baseline::Baseline;
 use super::clock::Clock;
 use super::episode::Episode;
-use super::latch::Latch;
+use super::latch::{BEATS, Latch};
 use super::level::LevelRecord;
 use super::mean::{LONG, MeanRecord, SHORT};
 use super::sample::{Detector, Novelty, Sample};
 use super::season::SeasonRecord;
 use super::spread::SpreadRecord;
+use super::step::StepRecord;
 use super::tail::Tail;
 use super::value::ValueRecord;
 use super::view::View;
@@ -61,11 +63,18 @@ const ALERTS_MEMORY: f64 = 0.5;
 const ALERTS_GROWTH: f64 = 0.2;
 /// and with more than so many, six times the budget, its records are taken for chance: what comes that often is no news.
 const ALERTS_MAX: f64 = 3.0;
-/// Each of the two channels is given its part of the budget; they overlap, so that the parts are a little more than halves.
-const CHANNELS: f64 = 1.7;
+/// Each of the two wide channels is given its part of the budget, and steps half as much. They overlap, so that the parts are a little
+/// more than the whole.
+const CHANNELS: f64 = 2.2;
+const CHANNELS_STEPS: f64 = 2.0 * CHANNELS;
+/// In how many records it is worth what is known of any channel beforehand, and of means of five samples, which are near to normal.
+const SURE: u8 = 2;
+const SURE_STEPS: u8 = 6;
 /// A shift so many times beyond its limit is told even in the silence after an alert on a single value. Its own silence is over as
 /// soon as its slow mean has come along.
 const SHIFT_BEATS: f64 = 1.25;
+/// In noise, where shifts do not come in crowds, one that beats another as many times is told in the silence of that.
+const SHIFT_BEATS_NOISE: f64 = 2.0;
 /// The novelty that scores one half.
 const NOVELTY_HALF: f64 = 0.1;
 /// Rarer chances than this, in the time of the budget, are not told apart: the tail is known no better.
@@ -126,8 +135,10 @@ pub struct Series {
     spread: SpreadRecord,
     season: SeasonRecord,
     level: LevelRecord,
-    values: Tail,
-    residuals: Tail,
+    step: StepRecord,
+    values: Tail<SURE>,
+    residuals: Tail<SURE>,
+    steps: Tail<SURE_STEPS>,
     score: Latch,
     alert: Latch,
     shift: Latch,
@@ -142,13 +153,20 @@ struct Found {
     view: View,
 }
 
-/// Limits of the two channels, and what they would be by chance alone.
+/// Something of each channel.
+#[derive(Debug, Clone, Copy)]
+struct Channels<T> {
+    values: T,
+    residuals: T,
+    steps: T,
+}
+
+/// Limits of the channels, and what that of the values would be by chance alone.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     course: f64,
-    values: f64,
     by_chance: f64,
-    residuals: f64,
+    of: Channels<f64>,
 }
 
 impl Series {
@@ -169,8 +187,10 @@ impl Series {
             spread: SpreadRecord::default(),
             season: SeasonRecord::default(),
             level: LevelRecord::default(),
+            step: StepRecord::default(),
             values: Tail::default(),
             residuals: Tail::default(),
+            steps: Tail::default(),
             score: Latch::default(),
             alert: Latch::default(),
             shift: Latch::default(),
@@ -204,17 +224,19 @@ impl Series {
         let band = self.band(&limits);
         let expected = (self.samples > 0.0).then(|| self.baseline.expected(seconds));
         let sample = self.sample(seconds, steps, value, limits.course);
-        let (values, residuals) = self.look(&sample, limits.course);
+        let found = self.look(&sample, limits.course);
         let silence = self.silence();
         if sample.residual.is_some() {
-            self.residuals.learn(residuals.novelty.ever, silence, self.residual_warm_up());
+            let warm_up = self.residual_warm_up();
+            self.residuals.learn(found.residuals.novelty.ever, silence, warm_up);
+            self.steps.learn(found.steps.novelty.ever, silence, warm_up);
         }
         let warm = self.values.is_warm(WARM_UP);
-        self.values.learn(values.novelty.ever, silence, WARM_UP);
+        self.values.learn(found.values.novelty.ever, silence, WARM_UP);
         let Some(band) = band.filter(|_| warm) else {
             return Some(Judgement { expected, ..Judgement::default() });
         };
-        Some(self.tell(&sample, values, residuals, &limits, band, expected))
+        Some(self.tell(&sample, found, &limits, band, expected))
     }
 
     /// The sample as detectors see it; level, size and dependence learn from it.
@@ -243,43 +265,57 @@ impl Series {
     }
 
     /// The strongest view of each channel.
-    fn look(&mut self, sample: &Sample, course: f64) -> (Found, Found) {
+    fn look(&mut self, sample: &Sample, course: f64) -> Channels<Found> {
         let values = Found::of(&mut self.value, sample)
             .or(Found::of(&mut self.short, sample), course)
             .or(Found::of(&mut self.long, sample), course)
             .or(Found::of(&mut self.spread, sample), course);
         let residuals = Found::of(&mut self.season, sample).or(Found::of(&mut self.level, sample), 0.0);
-        (values, residuals)
+        Channels { values, residuals, steps: Found::of(&mut self.step, sample) }
+    }
+
+    /// How many times what was found exceeds its limit.
+    fn ratios(&self, found: &Channels<Found>, limits: &Limits) -> Channels<f64> {
+        let of_residuals =
+            |found: Found, limit: f64| if self.knows_residuals() { found.novelty.ever / limit } else { 0.0 };
+        Channels {
+            values: found.values.novelty.told(limits.course) / limits.of.values,
+            residuals: of_residuals(found.residuals, limits.of.residuals),
+            steps: of_residuals(found.steps, limits.of.steps),
+        }
     }
 
     fn tell(
         &mut self,
         sample: &Sample,
-        values: Found,
-        residuals: Found,
+        found: Channels<Found>,
         limits: &Limits,
         band: Band,
         expected: Option<f64>,
     ) -> Judgement {
         let budget = self.budget_samples();
         let silence = self.silence();
-        let by_values = values.novelty.told(limits.course) / limits.values;
-        let by_residuals =
-            if self.knows_residuals() { residuals.novelty.ever / limits.residuals } else { 0.0 };
-        let ratio = by_values.max(by_residuals);
+        let by = self.ratios(&found, limits);
+        let (by_shift, shift) =
+            if by.steps > by.residuals { (by.steps, found.steps) } else { (by.residuals, found.residuals) };
+        let ratio = by.values.max(by_shift);
         // As much beyond the limit by chance as beyond the one in force.
-        let chance = if by_values >= by_residuals {
-            self.values.expected(by_values * limits.by_chance, budget)
+        let chance = if by.values >= by_shift {
+            self.values.expected(by.values * limits.by_chance, budget)
+        } else if by.steps > by.residuals {
+            self.steps.expected(shift.novelty.ever, budget)
         } else {
-            self.residuals.expected(residuals.novelty.ever, budget)
+            self.residuals.expected(shift.novelty.ever, budget)
         };
-        let is_shift = by_residuals > by_values.max(1.0);
-        let heard = self.alert.pass(if ratio > 1.0 { ratio } else { 0.0 }, silence) > 0.0;
-        let is_news = by_residuals > SHIFT_BEATS || (heard && is_shift);
-        let shifted = self.shift.pass(if is_news { by_residuals } else { 0.0 }, self.shift_silence()) > 0.0;
+        let is_shift = by_shift > by.values.max(1.0);
+        let heard = self.alert.pass(if ratio > 1.0 { ratio } else { 0.0 }, silence, BEATS) > 0.0;
+        let is_news = by_shift > SHIFT_BEATS || (heard && is_shift);
+        let beats = SHIFT_BEATS_NOISE + limits.course * (BEATS - SHIFT_BEATS_NOISE);
+        let shifted =
+            self.shift.pass(if is_news { by_shift } else { 0.0 }, self.shift_silence(), beats) > 0.0;
         let deviation = heard || shifted;
-        let found = self.score.pass(values.novelty.late, silence);
-        let found = if deviation && is_shift { found.max(residuals.novelty.ever) } else { found };
+        let score = self.score.pass(found.values.novelty.late, silence, BEATS);
+        let score = if deviation && is_shift { score.max(shift.novelty.ever) } else { score };
         let held = self.episode.held();
         // Without a season, the band around the level is one of open episodes only.
         let shown = held.unwrap_or(Band { residual: band.residual.filter(|_| sample.seasonal), ..band });
@@ -294,13 +330,13 @@ impl Series {
             self.episode.follow(sample.at, sample.steps, is_inside);
         }
         Judgement {
-            score: found / (found + NOVELTY_HALF),
+            score: score / (score + NOVELTY_HALF),
             severity: self.episode.severity(),
             expected,
             lower: Some(lower),
             upper: Some(upper),
             deviation,
-            view: if is_shift { residuals.view } else { values.view },
+            view: if is_shift { shift.view } else { found.values.view },
             confidence: if ratio > 0.0 { 1.0 / (1.0 + chance.max(CHANCE_MIN)) } else { 0.0 },
         }
     }
@@ -342,6 +378,7 @@ impl Series {
 
     fn limits(&self) -> Limits {
         let budget = CHANNELS * self.budget_samples();
+        let steps = self.steps.limit(CHANNELS_STEPS * self.budget_samples());
         let course = self.course();
         let by_chance = self.values.limit(budget).max(NOVELTY_NOISE);
         // What is worth a word, but no more than what chance demands.
@@ -349,9 +386,13 @@ impl Series {
         let least = RESIDUAL_NOISE + course * (RESIDUAL_COURSE - RESIDUAL_NOISE);
         Limits {
             course,
-            values: by_chance + course * (told - by_chance),
             by_chance,
-            residuals: self.residuals.limit(budget).max(least),
+            of: Channels {
+                values: by_chance + course * (told - by_chance),
+                residuals: self.residuals.limit(budget).max(least),
+                // In a course a step is nothing new by itself.
+                steps: steps.max(least) / (1.0 - course).max(f64::EPSILON),
+            },
         }
     }
 
@@ -363,11 +404,12 @@ impl Series {
             (low - room, high + room)
         };
         let widened = |extremes: &Extremes, limit: f64| Some(room(extremes.bounds()?, limit));
-        let ever = widened(self.value.extremes(), limits.values)?;
-        let late = room(self.value.extremes().late()?, limits.values);
+        let ever = widened(self.value.extremes(), limits.of.values)?;
+        let late = room(self.value.extremes().late()?, limits.of.values);
         let between = |ever: f64, late: f64| ever + limits.course * (late - ever);
         let value = (between(ever.0, late.0), between(ever.1, late.1));
-        let residual = widened(self.season.extremes(), limits.residuals).filter(|_| self.knows_residuals());
+        let residual =
+            widened(self.season.extremes(), limits.of.residuals).filter(|_| self.knows_residuals());
         let level = self.level.usual().filter(|_| self.knows_residuals());
         Some(Band { value, residual, level })
     }
@@ -403,8 +445,10 @@ impl Stored for Series {
             spread,
             season,
             level,
+            step,
             values,
             residuals,
+            steps,
             score,
             alert,
             shift,
@@ -413,8 +457,9 @@ impl Stored for Series {
         } = self;
         let budget = u64::try_from(settings.false_alarm_budget.as_millis()).unwrap_or(u64::MAX);
         writer.put(&budget).put(last_at).put(samples).put(size).put(clock).put(baseline).put(dependence);
-        writer.put(value).put(short).put(long).put(spread).put(season).put(level);
-        writer.put(values).put(residuals).put(score).put(alert).put(shift).put(episode).put(alerts);
+        writer.put(value).put(short).put(long).put(spread).put(season).put(level).put(step);
+        writer.put(values).put(residuals).put(steps);
+        writer.put(score).put(alert).put(shift).put(episode).put(alerts);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -432,8 +477,10 @@ impl Stored for Series {
             spread: reader.get()?,
             season: reader.get()?,
             level: reader.get()?,
+            step: reader.get()?,
             values: reader.get()?,
             residuals: reader.get()?,
+            steps: reader.get()?,
             score: reader.get()?,
             alert: reader.get()?,
             shift: reader.get()?,

@@ -1,21 +1,21 @@
 //! What chance is expected to bring to one channel of views, and the limit that keeps a budget of false alarms.
 
-use super::latch::Latch;
+use super::latch::{BEATS, Latch};
 use crate::learn::Records;
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
 /// Records smaller than this teach nothing about the tail.
 const LEARNED_MIN: f64 = 0.002;
 
-/// Records of a channel, each event counted once.
+/// Records of a channel, each event counted once. In how many records what is usual is worth, see there.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Tail {
-    records: Records,
+pub(crate) struct Tail<const SURE: u8> {
+    records: Records<SURE>,
     events: Latch,
     samples: f64,
 }
 
-impl Tail {
+impl<const SURE: u8> Tail<SURE> {
     /// Takes in what was found; within the `silence` after an event, more of it is the same event. The samples of the warm-up are
     /// all records, and teach nothing about later ones.
     pub(crate) fn learn(&mut self, novelty: f64, silence: u32, warm_up: f64) {
@@ -23,7 +23,7 @@ impl Tail {
         if !self.is_warm(warm_up) {
             return;
         }
-        let event = self.events.pass(novelty, silence);
+        let event = self.events.pass(novelty, silence, BEATS);
         self.records.learn(self.samples, Some(event).filter(|event| *event > LEARNED_MIN));
     }
 
@@ -43,7 +43,7 @@ impl Tail {
     }
 }
 
-impl Stored for Tail {
+impl<const SURE: u8> Stored for Tail<SURE> {
     fn save(&self, writer: &mut Writer) {
         writer.put(&self.records).put(&self.events).put(&self.samples);
     }

@@ -69,12 +69,14 @@ fn a_shift_of_five_sigma_is_found_at_once_and_is_no_news_a_day_later_but_no_norm
     }
 }
 
-/// At an hour a week is 168 samples: what is known by then must do.
+/// At an hour a week is 168 samples: what is known by then must do. 1 in 100 may be missed.
 #[test]
 fn a_shift_is_found_at_once_also_where_samples_are_few() {
-    for (family, least) in [(Family::Gaussian, 54), (Family::Trending, 54), (Family::Seasonal, 51)] {
-        let found = shifts(family, 3_600.0, 5.0, 56);
-        assert!(found.found >= least && found.held >= least, "{family:?}: {found:?}");
+    for interval in [900.0, 1_800.0, 3_600.0] {
+        for family in [Family::Gaussian, Family::Trending, Family::Seasonal] {
+            let found = shifts(family, interval, 5.0, 300);
+            assert!(found.found >= 297 && found.held >= 297, "{family:?} at {interval} s: {found:?}");
+        }
     }
 }
 
@@ -168,5 +170,5 @@ fn confidence_is_what_chance_leaves() {
 
 #[test]
 fn hot_state_is_small() {
-    assert!(size_of::<Series>() <= 1_200, "{}", size_of::<Series>());
+    assert!(size_of::<Series>() <= 1_360, "{}", size_of::<Series>());
 }

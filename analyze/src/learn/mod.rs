@@ -9,6 +9,7 @@ pub mod prior;
 pub mod records;
 pub mod residual;
 pub mod seasonality;
+pub mod smoothing;
 pub mod threshold;
 
 pub use dependence::Dependence;
@@ -19,6 +20,7 @@ pub use moments::Moments;
 pub use prior::{Lesson, Prior, Priors};
 pub use records::Records;
 pub use residual::{Limits, Residuals};
+pub use smoothing::Smoothing;
 pub use threshold::{Threshold, Versions};
 
 use std::time::Duration;

@@ -14,22 +14,21 @@ const RATE_PRIOR: f32 = 2.0;
 const RATE_WEIGHT: f32 = 1.0;
 /// Mean excess of a record in ranges, unless found otherwise: that of normal noise after a few hundred samples.
 const EXCESS_PRIOR: f32 = 0.04;
-/// In how many records that prior is worth.
-const EXCESS_WEIGHT: f32 = 2.0;
 /// Records come in clusters, from several views of one event: this share of them tells something of its own.
 const INDEPENDENT: f32 = 0.5;
 /// One absurd record must not hide all others.
 const EXCESS_MAX: f32 = 0.5;
 
-/// The tail of one stream of records.
+/// The tail of one stream of records. In `SURE` records the prior of their excess is worth: few, where nothing is known of what the
+/// stream is drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Records {
+pub struct Records<const SURE: u8> {
     seen: f32,
     expected: f32,
     squares: f32,
 }
 
-impl Records {
+impl<const SURE: u8> Records<SURE> {
     /// Takes the `n`-th sample in; `record` is its excess in ranges if it is one.
     pub fn learn(&mut self, n: f64, record: Option<f64>) {
         self.expected += (1.0 / n.max(1.0)) as f32;
@@ -55,7 +54,7 @@ impl Records {
 
     /// How many independent records the tail rests on.
     fn weight(&self) -> f64 {
-        f64::from(INDEPENDENT * (EXCESS_WEIGHT + self.seen))
+        f64::from(INDEPENDENT * (f32::from(SURE) + self.seen))
     }
 
     fn intensity(&self, n: f64, samples: f64) -> f64 {
@@ -65,12 +64,12 @@ impl Records {
 
     /// By the mean square: equal to the mean for an exponential tail, larger for a heavier one.
     fn mean_excess(&self) -> f64 {
-        let prior = 2.0 * EXCESS_PRIOR * EXCESS_PRIOR;
-        f64::from((EXCESS_WEIGHT * prior + self.squares) / (EXCESS_WEIGHT + self.seen) / 2.0).sqrt()
+        let (prior, sure) = (2.0 * EXCESS_PRIOR * EXCESS_PRIOR, f32::from(SURE));
+        f64::from((sure * prior + self.squares) / (sure + self.seen) / 2.0).sqrt()
     }
 }
 
-impl Stored for Records {
+impl<const SURE: u8> Stored for Records<SURE> {
     fn save(&self, writer: &mut Writer) {
         let Self { seen, expected, squares } = self;
         writer.put(seen).put(expected).put(squares);
@@ -87,7 +86,7 @@ mod tests {
 
     #[test]
     fn larger_records_raise_the_limit_and_longer_memory_lowers_it() {
-        let (mut small, mut large) = (Records::default(), Records::default());
+        let (mut small, mut large) = (Records::<2>::default(), Records::<2>::default());
         for i in 1..=1_000 {
             let is_record = i % 100 == 0;
             small.learn(f64::from(i), is_record.then_some(0.02));
@@ -97,5 +96,12 @@ mod tests {
         assert!(small.limit(4e3, 8e3) < small.limit(1e3, 8e3));
         let limit = small.limit(1e3, 8e3);
         assert!((small.expected(limit, 1e3, 8e3) - 1.0).abs() < 1e-9, "one is expected at the limit");
+    }
+
+    #[test]
+    fn who_is_sure_beforehand_needs_less_room() {
+        let (open, sure) = (Records::<2>::default(), Records::<6>::default());
+        assert!(sure.limit(150.0, 2e3) < 0.6 * open.limit(150.0, 2e3));
+        assert!((sure.expected(sure.limit(150.0, 2e3), 150.0, 2e3) - 1.0).abs() < 1e-9);
     }
 }

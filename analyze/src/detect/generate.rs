@@ -160,6 +160,17 @@ impl Generator {
         self.sigma
     }
 
+    /// The same in the units of its values, also where the noise is not normal. Bursts are none.
+    #[must_use]
+    pub fn spread(&self) -> f64 {
+        let of_logarithm: f64 = 0.25;
+        match self.family {
+            Family::LogNormal => self.level * (of_logarithm.exp_m1() * of_logarithm.exp()).sqrt(),
+            Family::HeavyTailed => self.sigma * 3_f64.sqrt(),
+            _ => self.sigma,
+        }
+    }
+
     /// Seconds from its start to the next sample.
     #[must_use]
     pub fn elapsed(&self) -> f64 {

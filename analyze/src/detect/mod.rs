@@ -11,6 +11,7 @@ pub mod generate;
 mod latch;
 mod level;
 mod mean;
+pub mod reliability;
 pub mod residual;
 mod sample;
 mod season;

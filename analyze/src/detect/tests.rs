@@ -147,27 +147,6 @@ fn restored_engine_decides_bit_for_bit_alike() {
     }
 }
 
-/// A confidence of 1 / (1 + c) says that chance opens c such alerts in the time of the budget: counted on nothing but noise.
-#[test]
-fn confidence_is_what_chance_leaves() {
-    let mut chances = Vec::new();
-    for seed in 0..16 {
-        let mut generator = Generator::new(Family::LogNormal, 300.0, seed);
-        let mut series = Series::new(SeriesSettings::default());
-        while generator.elapsed() < 56.0 * 86_400.0 {
-            let (at, value) = generator.next().unwrap();
-            let judged = series.observe(at, value).unwrap();
-            if judged.deviation {
-                chances.push(1.0 / judged.confidence - 1.0);
-            }
-        }
-    }
-    for said in [0.6, 0.3] {
-        let counted = chances.iter().filter(|chance| **chance <= said).count() as f64 / 32.0;
-        assert!((said / 3.0..=said * 2.0).contains(&counted), "said {said}, counted {counted}");
-    }
-}
-
 #[test]
 fn hot_state_is_small() {
     assert!(size_of::<Series>() <= 1_360, "{}", size_of::<Series>());

@@ -77,6 +77,28 @@ pub enum Score {
     Events(EventsArgs),
     /// Forecasts of many series: sMAPE, MASE, pinball loss, coverage.
     Forecast(ScoreForecastArgs),
+    /// Whether an alert's confidence is the share of such alerts that are true: on generated series, with events put in.
+    Calibration(CalibrationArgs),
+}
+
+/// `score calibration`.
+#[derive(Debug, Clone, Args)]
+pub struct CalibrationArgs {
+    /// The same seed gives the same series and events.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Series of 8 weeks of each family.
+    #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub series: u64,
+    /// Time between samples.
+    #[arg(long, default_value = "15m", value_parser = duration)]
+    pub interval: Duration,
+    /// Show each family.
+    #[arg(long)]
+    pub details: bool,
+    /// How to print the tables.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// `score nab`.

@@ -1,5 +1,6 @@
 //! `score`: what a detector or a forecast is worth. These read files and print; the scorers themselves are pure.
 
+mod calibration;
 mod forecast;
 mod labelled;
 mod nab;
@@ -16,5 +17,6 @@ pub fn score(command: &Score) -> anyhow::Result<u8> {
         Score::VusPr(args) => labelled::vus_pr(args),
         Score::Events(args) => labelled::events(args),
         Score::Forecast(args) => forecast::run(args),
+        Score::Calibration(args) => calibration::run(args),
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use proto::model::{Assessment, LatePoint, Objective, Outlook, OutlookPoint, ScalePolicy};
-use std::{collections::VecDeque, time::Duration};
+use std::{cell::Cell, collections::VecDeque, time::Duration};
 
 /// Budgets and costs are remembered for so long: every day of a working week counts, and last week's crowd does not.
 const MEMORY_MAX: Duration = Duration::from_secs(4 * 86_400);
@@ -37,6 +37,11 @@ const PRICE_STEP: f64 = 0.05;
 const CHANGE_SHARE: f64 = 0.045;
 /// What a scale-in gives back is whole replicas, half of one too many by rounding alone.
 const GIVE_BACK_MIN: f64 = 0.5;
+/// Against the few large errors that a forecast has made so far one could run any number. While little is known no more is run
+/// than the declared target would for a load as high as this quantile, ...
+const USUAL: f64 = 0.775;
+/// ... and as much more again with each day of evidence at 15 s.
+const USUAL_SAMPLES: f64 = 5_760.0;
 /// Changes per change of the reference that are aimed at: clearly below twice as many.
 const CHURN_AIM: f64 = 1.6;
 /// Changes before their rate counts.
@@ -48,6 +53,8 @@ const CALM: (f64, f64) = (0.5, 4.0);
 const CALM_FIRST: f64 = 2.0;
 /// Quantiles of an outlook that are looked at; one with more is not followed. Analyze gives 14.
 const LEVELS_MAX: usize = 32;
+/// Numbers of replicas of which it is remembered what would be late: the ladder's rungs lie within so many of each other.
+const REMEMBERED: usize = 32;
 /// Largest number that is looked at, whatever the forecast says.
 const REPLICAS_MAX: u32 = 100_000;
 
@@ -217,7 +224,14 @@ impl Economy {
         let (step, ahead) = (interval(seen), self.ahead(seen));
         let moments = [step * 2, (ahead + step) / 2, ahead, ahead + step];
         let needs = moments.iter().filter_map(|ahead| Spread::at(outlook, *ahead));
-        needs.map(|load| asked.best(&load, price, 1).0).max().unwrap_or(0)
+        let need = |load: Spread| asked.best(&load, price, 1).0.min(self.most(&load, terms, per_replica));
+        needs.map(need).max().unwrap_or(0)
+    }
+
+    /// The largest number that so little evidence may ask for.
+    fn most(&self, load: &Spread, terms: &Terms<'_>, per_replica: f64) -> u32 {
+        let usual = load.quantile(USUAL) / (per_replica * terms.policy.target_utilisation_ratio);
+        (usual * (1.0 + self.shadows.settled() / USUAL_SAMPLES)).ceil().max(1.0) as u32
     }
 
     /// Requests per second and replica beyond which turning away serves more than queueing; `None` until capacity is known.
@@ -242,8 +256,15 @@ impl Economy {
             let (replicas, cost) = asked.best(&load, price, current.max(1));
             Some((replicas, cost, load, ahead))
         };
-        let (replicas, cost, load, ahead) =
+        let (mut replicas, mut cost, load, ahead) =
             [ask(first), ask(second)].into_iter().flatten().max_by_key(|found| found.0)?;
+        let most = self.most(&load, terms, per_replica);
+        if replicas > most {
+            // Where the declared target binds, little more than what runs is no change that it would make.
+            let little = f64::from(most) <= f64::from(current) * (1.0 + CHANGE_SHARE);
+            replicas = if little { current } else { most };
+            cost = asked.cost(&load, price, replicas);
+        }
         // While nothing is seen, calm is worth nothing: what may only be added is added for any gain.
         let calm = if is_whole(seen) { self.calm() } else { 0.0 };
         let worth = Worth::of(calm, f64::from(current));
@@ -290,7 +311,7 @@ struct Worth {
 impl Worth {
     fn of(calm: f64, current: f64) -> Self {
         let share = CHANGE_SHARE * current;
-        Self { gain: calm * share, give_back: calm * (GIVE_BACK_MIN + share) }
+        Self { gain: calm * share, give_back: GIVE_BACK_MIN + calm * share }
     }
 }
 
@@ -302,6 +323,8 @@ fn older(at: Timestamp, now: Timestamp, window: Duration) -> bool {
 #[derive(Debug, Clone)]
 struct Spread {
     values: Few<(f64, f64), LEVELS_MAX>,
+    /// What would be late with a number of replicas, by its last digits: all prices ask about the same few numbers.
+    late: [Cell<(u32, f64)>; REMEMBERED],
 }
 
 impl Spread {
@@ -330,7 +353,8 @@ impl Spread {
         let values =
             Few::of(pairs.map(|(i, (low, high))| (low + (high - low) * share, bound(i + 1) - bound(i))));
         let sound = |(value, _): &(f64, f64)| value.is_finite() && *value >= 0.0;
-        values.as_slice().iter().all(sound).then_some(Self { values })
+        let late = std::array::from_fn(|_| Cell::default());
+        values.as_slice().iter().all(sound).then_some(Self { values, late })
     }
 
     fn quantile(&self, level: f64) -> f64 {
@@ -354,8 +378,17 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Requests per second that are expected to be late.
     fn late(&self, load: &Spread, replicas: u32) -> f64 {
+        let seat = &load.late[replicas as usize % REMEMBERED];
+        if let (known, late) = seat.get()
+            && known == replicas
+            && known > 0
+        {
+            return late;
+        }
         let values = load.values.as_slice().iter();
-        values.map(|(rate, weight)| weight * self.late_of(*rate, f64::from(replicas))).sum()
+        let late = values.map(|(rate, weight)| weight * self.late_of(*rate, f64::from(replicas))).sum();
+        seat.set((replicas, late));
+        late
     }
 
     fn late_of(&self, rate: f64, replicas: f64) -> f64 {

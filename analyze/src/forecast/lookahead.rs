@@ -2,12 +2,13 @@
 //!
 //! For each lead the change of load is predicted by a regression that is updated with every sample (recursive least squares with
 //! forgetting) on the last slopes, the distance from the level, and what the daily and the weekly profile say of the way ahead.
-//! It begins as persistence, so that nothing learned means a reactive policy. The errors of each lead, in units of their recent
+//! It begins as persistence and a rise that is sure (`trend`), so that nothing learned means a reactive policy. The errors of each lead, in units of their recent
 //! size, are counted in a histogram with a heavy-tailed prior; its quantiles are the forecast's.
 
 mod profile;
 mod regression;
 mod saved;
+mod trend;
 
 use jiff::{SignedDuration, Timestamp};
 use profile::Profile;
@@ -155,13 +156,15 @@ impl Lookahead {
 
     fn forecast(&mut self, middle: f64, load: f64) {
         let step_s = self.step.as_secs_f64();
+        let rise = trend::rise(&self.recent, self.taken);
         for (index, steps) in LEADS.iter().enumerate() {
             let (features, norm) = self.features(middle, *steps as f64 * step_s);
             let lead = &mut self.leads[index];
             let change = lead.regression.change(&features).clamp(CHANGE.0, CHANGE.1);
             let due = self.taken + *steps as u64;
             let scale = lead.regression.scale();
-            lead.made.push_back(Made { due, features, change, scale, base: load, norm });
+            let base = load + trend::over(rise, *steps);
+            lead.made.push_back(Made { due, features, change, scale, base, norm });
         }
     }
 

@@ -192,6 +192,20 @@ fn longer_start_is_learned_and_planned_for() {
 }
 
 #[test]
+fn one_step_in_the_first_hour_is_followed_and_not_hoarded_against() {
+    // An hour of noise that repeats nowhere; the load goes up at once, to nearly three times what it was.
+    let noise = |second: usize| 1.0 + 0.03 * ((second * second % 1_009) as f64 / 504.5 - 1.0);
+    let rate = |second: usize| noise(second) * if second < 1_500 { 950.0 } else { 2_700.0 };
+    let rates = (0..3_600).map(rate).collect();
+    let trace = Trace { bin_s: 1, rates, missing: Vec::new(), notes: Vec::new() };
+    let load = Load::of(&trace, Scaling::Own(1.0));
+    let (record, _) = ours(&load, &Plant::default(), |_| {});
+    let after: Vec<_> = record.decisions.iter().filter(|d| d.at_s >= 1_560).map(|d| d.wanted).collect();
+    // 39 replicas are 70 % busy then.
+    assert!(after.iter().all(|wanted| (30..=48).contains(wanted)), "{after:?}");
+}
+
+#[test]
 fn every_decision_says_why() {
     let load = made_up(1_440);
     let (_, ours) = ours(&load, &Plant::default(), |_| {});

@@ -14,23 +14,27 @@ const OCTAVES: f64 = 0.75;
 const FIRST: usize = 3;
 /// See `FIRST`.
 pub const PRICE_FIRST: f64 = 38.05;
-/// The prior counts as so many samples: five minutes at 15 s.
-const PRIOR_SAMPLES: f64 = 20.0;
+/// The prior counts as so many samples: a quarter of an hour at 15 s, as that of the forecast's errors does.
+const PRIOR_SAMPLES: f64 = 60.0;
 /// What is really late and paid is compared with the shadow over so many samples before it corrects it: an hour at 15 s.
 const CHECK_SAMPLES: f64 = 240.0;
 /// Corrections beyond these mean that something else is wrong.
 const LATE_CORRECTION: (f64, f64) = (0.25, 4.0);
 const COST_CORRECTION: (f64, f64) = (0.8, 1.25);
-/// Of the error budget so much is spent on purpose; the rest is for what nobody can foresee. With nothing learned that is half, ...
-const SPENT_FIRST: f64 = 0.5;
+/// Of the error budget so much is spent on purpose; the rest is for what nobody can foresee. With nothing learned that is less than
+/// half, ...
+const SPENT_FIRST: f64 = 0.4;
 /// ... and as what was late is known better, more, ...
-const SPENT_MORE: f64 = 0.4;
+const SPENT_MORE: f64 = 0.5;
 /// ... half of that after so many samples: ten hours at 15 s.
 const SPENT_SAMPLES: f64 = 2_400.0;
 /// While the budget is missed, so much more than the reference may be spent, ...
 const COST_PRESSED: f64 = 1.03;
 /// ... where it buys much: one percent of cost takes at least so many percent off what is late.
 const ELASTICITY_MIN: f64 = 15.0;
+/// Where no price keeps to the budget, a dearer one is worth it as long as a tenth more cost halves what is late. What no number of
+/// replicas could have prevented is no reason to pay more from now on.
+const ELASTICITY_WORTH: f64 = 8.0;
 /// Where nothing is promised.
 pub const ALLOWED_DEFAULT: f64 = 0.001;
 
@@ -97,6 +101,11 @@ fn price_of(rung: usize) -> f64 {
 }
 
 impl Shadows {
+    /// Moments that were asked for and came.
+    pub(super) fn settled(&self) -> f64 {
+        self.settled
+    }
+
     /// Notes what every rung would run, changing as rarely as is done in earnest: out for a gain, in after the whole window. The
     /// dearer the rung, the more it needs, so each search begins at the one before.
     pub(super) fn ask(
@@ -173,10 +182,11 @@ impl Shadows {
                 (dearer * self.replicas[rung] + prior_cost) / (self.reference + PRIOR_SAMPLES * reference);
             (late.max(1e-12), cost)
         };
-        let mut before = ratios(0);
-        let (mut found, mut rung) = (price_of(RUNGS - 1), RUNGS - 1);
-        for next in 0..RUNGS {
-            let now = ratios(next);
+        let all: [(f64, f64); RUNGS] = std::array::from_fn(ratios);
+        let dearest = dearest(&all, aim);
+        let mut before = all[0];
+        let (mut found, mut rung) = (price_of(dearest), dearest);
+        for (next, now) in all.into_iter().enumerate().take(dearest + 1) {
             let cheaper = price_of(next.saturating_sub(1)).ln();
             let step = price_of(next).ln() - cheaper;
             let enough = if next == 0 { 0.0 } else { share((before.0 / aim).ln(), (before.0 / now.0).ln()) };
@@ -200,6 +210,44 @@ impl Shadows {
     }
 }
 
+/// The dearest rung that is worth its cost, of which these are late shares and costs: all are while one of them keeps to the budget
+/// without costing more than the reference.
+fn dearest(rungs: &[(f64, f64); RUNGS], aim: f64) -> usize {
+    if rungs.iter().any(|(late, cost)| *late <= aim && *cost <= 1.0) {
+        return RUNGS - 1;
+    }
+    let worth = |rung: usize| rungs[rung].0.ln() + ELASTICITY_WORTH * rungs[rung].1.ln();
+    let paid = (0..RUNGS).filter(|rung| *rung == 0 || rungs[*rung].1 <= COST_PRESSED);
+    paid.min_by(|a, b| worth(*a).total_cmp(&worth(*b))).unwrap_or(0)
+}
+
 fn share(part: f64, whole: f64) -> f64 {
     if whole > 1e-9 { (part / whole).clamp(0.0, 1.0) } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rungs that each cost a percent more than the one before, and leave so much of what was late.
+    fn rungs(left: f64) -> [(f64, f64); RUNGS] {
+        std::array::from_fn(|rung| (0.01 * left.powi(rung as i32), 0.9 * 1.01f64.powi(rung as i32)))
+    }
+
+    #[test]
+    fn price_rises_only_where_it_takes_off_what_is_late() {
+        assert_eq!(dearest(&rungs(0.99), 0.001), 0, "a percent of cost takes a percent off");
+        assert_eq!(dearest(&rungs(0.85), 0.001), RUNGS - 1, "a percent of cost takes fifteen off");
+    }
+
+    #[test]
+    fn every_price_is_looked_at_while_one_keeps_to_the_budget() {
+        assert_eq!(dearest(&rungs(0.99), 0.009_9), RUNGS - 1);
+    }
+
+    #[test]
+    fn nothing_far_above_the_reference_is_worth_it() {
+        let dear = rungs(0.85).map(|(late, cost)| (late, 1.2 * cost));
+        assert!(dear[dearest(&dear, 1e-6)].1 <= COST_PRESSED.max(dear[0].1));
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use proto::{
-    model::{Directive, DirectiveKind, DirectiveState, Generation, ResourceId, Transition},
+    model::{AutonomyLevel, Directive, DirectiveKind, DirectiveState, Generation, ResourceId, Transition},
     wire,
 };
 use uuid::Uuid;
@@ -27,6 +27,9 @@ impl Key {
     }
 }
 
+/// Whose level is asked for: a policy, by its name, at a resource.
+pub(crate) type Holder = (String, ResourceId);
+
 /// A stored directive without its immutable part.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Known {
@@ -47,9 +50,25 @@ pub(crate) struct Loaded {
     /// Accepted directives by key, to find those under way.
     by_key: HashMap<Key, Vec<Uuid>>,
     current: HashMap<Key, Generation>,
+    /// What is declared, earned and allowed, where any of that is known.
+    levels: HashMap<Holder, AutonomyLevel>,
 }
 
 impl Loaded {
+    /// Sets how far a policy may go at a resource. Without, nothing that is stored bounds it.
+    pub(crate) fn bound(&mut self, holder: Holder, level: AutonomyLevel) {
+        self.levels.entry(holder).and_modify(|least| *least = level.min(*least)).or_insert(level);
+    }
+
+    fn level(&self, directive: &Directive) -> AutonomyLevel {
+        let holder = (directive.policy.clone(), directive.resource.clone());
+        self.levels.get(&holder).copied().unwrap_or(AutonomyLevel::Act)
+    }
+
+    fn has(&self, id: Option<Uuid>, key: &Key) -> bool {
+        id.and_then(|id| self.directives.get(&id)).is_some_and(|known| known.key == *key)
+    }
+
     /// Adds a stored directive and the generation of its key.
     pub(crate) fn add(&mut self, known: Known, current: Generation) {
         self.set_current(known.key.clone(), current);
@@ -101,6 +120,8 @@ impl Command {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
     Propose(Proposed),
+    /// The proposal asks for more than its policy may; why.
+    AboveLevel(String),
     Transitions(Vec<Moved>),
 }
 
@@ -154,6 +175,7 @@ pub(crate) fn needed<'a>(commands: impl Iterator<Item = &'a Command>) -> (Vec<Uu
         match command {
             Command::Propose(directive) => {
                 ids.push(directive.id);
+                ids.extend(directive.undo_of);
                 keys.push(Key::of(directive));
             }
             Command::Transitions(transitions) => ids.extend(transitions.iter().map(|step| step.directive_id)),
@@ -164,6 +186,20 @@ pub(crate) fn needed<'a>(commands: impl Iterator<Item = &'a Command>) -> (Vec<Uu
     keys.sort_unstable();
     keys.dedup();
     (ids, keys)
+}
+
+/// The levels that must be loaded: of those that would act, or ask to. Advice is free.
+pub(crate) fn holders<'a>(commands: impl Iterator<Item = &'a Command>) -> Vec<Holder> {
+    let acting = commands.filter_map(|command| match command {
+        Command::Propose(directive) if directive.autonomy > AutonomyLevel::Recommend => {
+            Some((directive.policy.clone(), directive.resource.clone()))
+        }
+        Command::Propose(_) | Command::Transitions(_) => None,
+    });
+    let mut holders: Vec<_> = acting.collect();
+    holders.sort_unstable();
+    holders.dedup();
+    holders
 }
 
 /// Decides about a group of commands, each seeing what those before it did.
@@ -185,7 +221,7 @@ impl Batch {
     /// Decides about one command.
     pub(crate) fn run(&mut self, command: &Command) -> Answer {
         match command {
-            Command::Propose(directive) => Answer::Propose(self.propose(directive)),
+            Command::Propose(directive) => self.propose(directive),
             Command::Transitions(transitions) => {
                 Answer::Transitions(transitions.iter().map(|transition| self.step(transition)).collect())
             }
@@ -203,17 +239,21 @@ impl Batch {
         self.writes
     }
 
-    fn propose(&mut self, directive: &Directive) -> Proposed {
+    fn propose(&mut self, directive: &Directive) -> Answer {
         let key = Key::of(directive);
         let same = self.loaded.directives.get(&directive.id);
         let same_revision = same.map(|known| known.revision);
         let same_id = same.map(|known| known.stored);
         let current = self.loaded.current(&key);
         let under_way = self.loaded.under_way(&key);
-        let verdict = intent::decide(&ProposeInput { directive, current, under_way: &under_way, same_id });
+        let (level, takes_back_stored) =
+            (self.loaded.level(directive), self.loaded.has(directive.undo_of, &key));
+        let under_way = &under_way;
+        let input = ProposeInput { directive, current, under_way, same_id, level, takes_back_stored };
+        let verdict = intent::decide(&input);
         let refused =
             |verdict, detail| Proposed { verdict, generation: current, state: None, revision: 0, detail };
-        match verdict {
+        Answer::Propose(match verdict {
             Verdict::Accepted { generation, state } => self.accept(directive, key, generation, state),
             Verdict::AlreadyStored(stored) => Proposed {
                 generation: stored.generation,
@@ -223,7 +263,8 @@ impl Batch {
             },
             Verdict::StaleGeneration { detail } => refused(wire::ProposeVerdict::StaleGeneration, detail),
             Verdict::UnderWay { detail } => refused(wire::ProposeVerdict::UnderWay, detail),
-        }
+            Verdict::AboveLevel { detail } => return Answer::AboveLevel(detail),
+        })
     }
 
     fn accept(

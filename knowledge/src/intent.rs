@@ -29,6 +29,10 @@ pub struct ProposeInput<'a> {
     pub under_way: &'a [Stored],
     /// What is stored under the same id.
     pub same_id: Option<Stored>,
+    /// How far its policy may go at its resource now.
+    pub level: AutonomyLevel,
+    /// Whether it takes back one that is stored, of the same (resource, kind).
+    pub takes_back_stored: bool,
 }
 
 /// What becomes of a proposal.
@@ -53,11 +57,16 @@ pub enum Verdict {
         /// For people.
         detail: String,
     },
+    /// Its policy has not earned so much, is not allowed it, or does not declare it.
+    AboveLevel {
+        /// For people.
+        detail: String,
+    },
 }
 
 /// Decides about one proposal.
 pub fn decide(input: &ProposeInput<'_>) -> Verdict {
-    let ProposeInput { directive, current, under_way, same_id } = *input;
+    let ProposeInput { directive, current, under_way, same_id, level, takes_back_stored } = *input;
     if let Some(stored) = same_id {
         return Verdict::AlreadyStored(stored);
     }
@@ -69,6 +78,12 @@ pub fn decide(input: &ProposeInput<'_>) -> Verdict {
         AutonomyLevel::Approve => DirectiveState::AwaitingApproval,
         AutonomyLevel::Act => DirectiveState::Issued,
     };
+    // What a policy did wrong is taken back also after it was demoted for it.
+    if directive.autonomy > level && !takes_back_stored {
+        let Directive { policy, resource, autonomy, .. } = directive;
+        let detail = format!("policy {policy} may {level} at {resource} now, and this would {autonomy}");
+        return Verdict::AboveLevel { detail };
+    }
     if directive.parent_generation != current {
         let detail =
             format!("planned against generation {}, current is {current}", directive.parent_generation);

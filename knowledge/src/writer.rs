@@ -80,7 +80,9 @@ impl Ledger {
         commands: &[&Command],
     ) -> Result<(Vec<Answer>, bool), Error> {
         let (ids, keys) = batch::needed(commands.iter().copied());
-        let loaded = store::directive::load(tx.connection(), &ids, &keys).await?;
+        let mut loaded = store::directive::load(tx.connection(), &ids, &keys).await?;
+        let holders = batch::holders(commands.iter().copied());
+        store::standing::load_levels(tx.connection(), holders, &mut loaded).await?;
         let mut batch = Batch::new(loaded, tx.revision(), tx.now());
         let answers: Vec<Answer> = commands.iter().map(|command| batch.run(command)).collect();
         let writes = batch.finish();
@@ -131,6 +133,7 @@ impl Ledger {
                 };
                 self.metrics.proposals.with_label_values(&[verdict]).inc();
             }
+            Answer::AboveLevel(_) => self.metrics.proposals.with_label_values(&["above_level"]).inc(),
             Answer::Transitions(moved) => {
                 let recorded = moved.iter().filter(|moved| moved.recorded).count() as u64;
                 self.metrics.transitions.with_label_values(&["recorded"]).inc_by(recorded);
@@ -159,6 +162,7 @@ impl Lane<Ledger> {
     pub(crate) async fn propose(&self, directive: proto::model::Directive) -> Result<Proposed, Error> {
         match self.ask(Command::Propose(Box::new(directive))).await? {
             Answer::Propose(proposed) => Ok(proposed),
+            Answer::AboveLevel(why) => Err(Error::Precondition(why)),
             Answer::Transitions(_) => Err(Error::Inconsistent("an answer to another question")),
         }
     }
@@ -170,7 +174,9 @@ impl Lane<Ledger> {
     ) -> Result<Vec<Moved>, Error> {
         match self.ask(Command::Transitions(transitions)).await? {
             Answer::Transitions(moved) => Ok(moved),
-            Answer::Propose(_) => Err(Error::Inconsistent("an answer to another question")),
+            Answer::Propose(_) | Answer::AboveLevel(_) => {
+                Err(Error::Inconsistent("an answer to another question"))
+            }
         }
     }
 

@@ -52,7 +52,7 @@ fn steps(id: u128, states: &[DirectiveState]) -> Command {
 fn verdict(answer: &Answer) -> ProposeVerdict {
     match answer {
         Answer::Propose(proposed) => proposed.verdict,
-        Answer::Transitions(_) => panic!("{answer:?}"),
+        Answer::Transitions(_) | Answer::AboveLevel(_) => panic!("{answer:?}"),
     }
 }
 

@@ -48,12 +48,39 @@ fn verdict(
     current: u64,
     under_way: &[Stored],
 ) -> (&'static str, u64, Option<DirectiveState>) {
-    let input = ProposeInput { directive, current: Generation(current), under_way, same_id: None };
+    let input = ProposeInput { current: Generation(current), under_way, ..free(directive) };
     match decide(&input) {
         Verdict::Accepted { generation, state } => ("accepted", generation.0, Some(state)),
         Verdict::AlreadyStored(_) => ("stored", 0, None),
         Verdict::StaleGeneration { .. } => ("stale", 0, None),
         Verdict::UnderWay { .. } => ("under way", 0, None),
+        Verdict::AboveLevel { .. } => ("above its level", 0, None),
+    }
+}
+
+/// Nothing stands against it.
+fn free(directive: &Directive) -> ProposeInput<'_> {
+    let (current, level) = (Generation(0), AutonomyLevel::Act);
+    ProposeInput { directive, current, under_way: &[], same_id: None, level, takes_back_stored: false }
+}
+
+#[test]
+fn nobody_goes_beyond_the_level_in_force_but_to_take_back() {
+    use AutonomyLevel::{Act, Approve, Observe, Recommend};
+    for (level, autonomy, takes_back_stored, refused) in [
+        (Act, Act, false, false),
+        (Approve, Act, false, true),
+        (Approve, Approve, false, false),
+        (Recommend, Approve, false, true),
+        (Observe, Act, false, true),
+        (Observe, Act, true, false),
+        // Advice is free: nothing comes of it.
+        (Observe, Recommend, false, false),
+    ] {
+        let directive = directive(9, 0, autonomy, Some(1));
+        let input = ProposeInput { level, takes_back_stored, ..free(&directive) };
+        let above = matches!(decide(&input), Verdict::AboveLevel { .. });
+        assert_eq!(above, refused, "{autonomy} at {level}, taking back: {takes_back_stored}");
     }
 }
 
@@ -108,7 +135,8 @@ fn a_reduction_waits_for_the_verdict_on_the_change_before() {
 fn same_id_is_told_what_is_stored_whatever_else_holds() {
     let same_id = Some(stored(9, 2, Failed));
     let directive = directive(9, 0, AutonomyLevel::Act, None);
-    let input = ProposeInput { directive: &directive, current: Generation(5), under_way: &[], same_id };
+    let level = AutonomyLevel::Observe;
+    let input = ProposeInput { current: Generation(5), same_id, level, ..free(&directive) };
     assert_eq!(decide(&input), Verdict::AlreadyStored(stored(9, 2, Failed)));
 }
 
@@ -170,7 +198,7 @@ proptest! {
                     let directive = directive(id, parent, autonomy, undo_of);
                     let same_id = model.directives.get(&directive.id).copied();
                     let under_way = model.under_way();
-                    let input = ProposeInput { directive: &directive, current: before, under_way: &under_way, same_id };
+                    let input = ProposeInput { current: before, under_way: &under_way, same_id, ..free(&directive) };
                     if let Verdict::Accepted { generation, state } = decide(&input) {
                         prop_assert!(same_id.is_none());
                         if generation > Generation(0) {

@@ -2,12 +2,13 @@
 
 use prost::Message;
 use proto::{
-    model::{ResourceId, Standing, StandingEvidence},
+    model::{AutonomyLevel, Declared, DeclaredKind, DeclaredSpec, ResourceId, Standing, StandingEvidence},
     wire,
 };
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::{model, signed};
+use crate::batch::{Holder, Loaded};
 use crate::store::Error;
 
 /// Evidence that is kept of a policy at a resource: the rules look at a month at most, in which advice that is renewed every
@@ -32,6 +33,53 @@ pub(crate) async fn list(pool: &PgPool) -> Result<Vec<Standing>, Error> {
     .await
     .map_err(Error::sql("list standings"))?;
     standings(&bodies)
+}
+
+/// Loads how far each of these may go: the lowest of what its Policy declares and what it earned and is allowed. A name that is no
+/// Policy's, as of a person's word or an objective's measure, is bound by its standing alone.
+pub(crate) async fn load_levels(
+    connection: &mut PgConnection,
+    holders: Vec<Holder>,
+    loaded: &mut Loaded,
+) -> Result<(), Error> {
+    if holders.is_empty() {
+        return Ok(());
+    }
+    let policies: Vec<String> = holders.iter().map(|(policy, _)| policy.clone()).collect();
+    let resources: Vec<String> = holders.iter().map(|(_, resource)| resource.to_string()).collect();
+    let namespaces: Vec<String> =
+        holders.iter().map(|(_, resource)| resource.namespace().to_owned()).collect();
+    let rows = sqlx::query!(
+        r#"select k.place as "place!",
+                  (select s.body from standing s where s.policy = k.policy and s.resource = k.resource
+                   order by s.generation desc limit 1) as standing,
+                  (select d.body from declared d
+                   where d.kind = $4 and d.namespace = k.namespace and d.name = k.policy) as declared
+           from unnest($1::text[], $2::text[], $3::text[]) with ordinality
+                as k (policy, resource, namespace, place)"#,
+        &policies,
+        &resources,
+        &namespaces,
+        DeclaredKind::Policy.to_string(),
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Error::sql("read how far policies may go"))?;
+    for row in rows {
+        let holder = usize::try_from(row.place - 1).ok().and_then(|place| holders.get(place));
+        let holder = holder.ok_or(Error::Inconsistent("a level that nobody asked for"))?;
+        if let Some(body) = row.standing {
+            let standing: Standing = model::<wire::Standing, _>("standing", &body)?;
+            loaded.bound(holder.clone(), standing.level(AutonomyLevel::Act));
+        }
+        if let Some(body) = row.declared
+            && let Declared { spec: DeclaredSpec::Policy(policy), .. } =
+                model::<wire::Declared, _>("declared", &body)?
+        {
+            loaded.bound(holder.clone(), policy.autonomy);
+        }
+    }
+    Ok(())
 }
 
 /// Every change of one standing, newest first.

@@ -1,10 +1,11 @@
 //! What policies have earned, through the API, on a real Postgres.
 
-use super::support::{config, database, millis};
+use super::support::{config, database, lab, millis};
 use chassis::{ClientConfig, Context};
-use proto::client::Standings;
+use proto::client::{ProposeVerdict, Standings};
 use proto::model::{
-    AutonomyLevel, EvidenceSource, EvidenceVerdict, Standing, StandingCause, StandingEvidence,
+    AutonomyLevel, Declared, Directive, DirectiveState, EvidenceSource, EvidenceVerdict, Standing,
+    StandingCause, StandingEvidence, yaml,
 };
 use sqlx::postgres::PgConnectOptions;
 
@@ -124,4 +125,82 @@ async fn evidence_is_told_once_and_the_oldest_goes() {
     assert!(found.len() >= 1_000, "{}", found.len());
     let resource = "service:staging/other".parse().unwrap();
     assert!(lab.client.evidence("", Some(&resource), 0).await.unwrap().is_empty());
+}
+
+fn policy(autonomy: AutonomyLevel) -> Vec<Declared> {
+    let policy = format!(
+        "kind: Policy\nmetadata: {{ name: shop, namespace: staging }}\n\
+         spec: {{ service: catalog, autonomy: {autonomy}, scale: {{ minimum: 1, maximum: 6 }} }}"
+    );
+    yaml::read(&policy).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_taken_above_the_level_that_is_declared_earned_and_allowed() {
+    use AutonomyLevel::{Act, Approve, Observe, Recommend};
+    let ledger = lab().await;
+    // Another instance on the same database.
+    let standings = Lab::on(ledger.database.clone()).await;
+    ledger.knowledge.apply(policy(Approve)).await.unwrap();
+    let earns = |resource: &str, earned, cap| Standing {
+        policy: "shop".to_owned(),
+        resource: resource.parse().unwrap(),
+        cap,
+        ..standings.change(1, earned)
+    };
+    for standing in
+        [earns("service:staging/poor", Recommend, None), earns("service:staging/capped", Act, Some(Observe))]
+    {
+        assert!(standings.client.record(standing).await.unwrap().0);
+    }
+    for (resource, level, taken) in [
+        ("service:staging/catalog", Act, false),
+        ("service:staging/catalog", Approve, true),
+        ("service:staging/poor", Approve, false),
+        ("service:staging/poor", Recommend, true),
+        ("service:staging/capped", Approve, false),
+        // Its Policy is another's.
+        ("service:elsewhere/catalog", Act, true),
+    ] {
+        let directive = Directive { autonomy: level, ..ledger.directive(resource, 0) };
+        match ledger.knowledge.propose(directive).await {
+            Ok(answer) => {
+                assert!(taken && answer.verdict == ProposeVerdict::Accepted, "{level} at {resource}")
+            }
+            Err(refusal) => {
+                let told = chassis::chain(&refusal);
+                assert!(!taken && told.contains("policy shop may"), "{level} at {resource}: {told}");
+            }
+        }
+    }
+    assert_eq!(ledger.number("select count(*) from directive").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_did_is_taken_back_after_it_was_demoted_for_it() {
+    use DirectiveState::{Accepted, Applied, Delivered, Issued, Verifying};
+    const CATALOG: &str = "service:staging/catalog";
+    let ledger = lab().await;
+    let standings = Lab::on(ledger.database.clone()).await;
+    ledger.knowledge.apply(policy(AutonomyLevel::Act)).await.unwrap();
+    let harmful = ledger.directive(CATALOG, 0);
+    ledger.knowledge.propose(harmful.clone()).await.unwrap();
+    ledger.walk(harmful.id, &[Issued, Delivered, Accepted, Applied, Verifying]).await;
+    let demoted = Standing { policy: "shop".to_owned(), ..standings.change(1, AutonomyLevel::Observe) };
+    assert!(standings.client.record(demoted).await.unwrap().0);
+    let again = ledger.directive(CATALOG, 1);
+    assert!(ledger.knowledge.propose(again.clone()).await.is_err());
+    let of_nothing = Directive { undo_of: Some(again.id), ..ledger.directive(CATALOG, 1) };
+    assert!(ledger.knowledge.propose(of_nothing).await.is_err(), "what was never stored is no excuse");
+    let elsewhere =
+        Directive { undo_of: Some(harmful.id), ..ledger.directive("service:staging/inventory", 0) };
+    let of_another = Standing {
+        policy: "shop".to_owned(),
+        resource: elsewhere.resource.clone(),
+        ..standings.change(1, AutonomyLevel::Observe)
+    };
+    assert!(standings.client.record(of_another).await.unwrap().0);
+    assert!(ledger.knowledge.propose(elsewhere).await.is_err(), "it stands at another resource");
+    let undo = Directive { undo_of: Some(harmful.id), ..ledger.directive(CATALOG, 1) };
+    assert_eq!(ledger.knowledge.propose(undo).await.unwrap().verdict, ProposeVerdict::Accepted);
 }

@@ -97,8 +97,8 @@ pub enum Slo {
         #[command(flatten)]
         files: Files,
     },
-    /// Tries the alerts on made-up services: false pages while one is well, and how soon a failing one is seen, beside the
-    /// standard rules.
+    /// Tries alerts and budgets on made-up services: false alerts while one is well, how soon a failing one is seen, beside the
+    /// standard rules; exit code 2 when a figure is not met.
     Simulate {
         /// Varies the events; the same seed plays the same.
         #[arg(long, default_value_t = 1)]

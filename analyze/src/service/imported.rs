@@ -20,7 +20,7 @@ use crate::slo::policy::Event;
 /// Under which keys objectives are saved.
 const PREFIX: &str = "objective/";
 /// How they are saved. Others are left alone: an older life may come back.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// Between two looks: an approval or an import shows within a second.
 const EVERY: Duration = Duration::from_secs(1);
 /// Between two saves of all; a change of what is in force is saved at once.

@@ -1,24 +1,31 @@
 //! When to wake somebody: burn rates over two windows at once (Google's SRE Workbook, chapter 5), held back while a handful of
-//! failures would be chance, and a sequential test that sees an outage by its first failures when there are few requests.
+//! failures would be chance, and sequential tests (Page 1954, Lorden 1971) that need not wait for the windows to fill.
 //!
 //! At a request a minute one failure is a burn rate of hundreds, so the two windows alone page a few times a month for
-//! nothing. Here they page only when so many failures would be next to impossible for a service that burns at half its
-//! budget; and a cumulative sum of likelihood ratios (Page 1954, Lorden 1971) pages for three failures in a row.
+//! nothing. Here they fire only when so many failures would be next to impossible for a service that burns at half its
+//! budget. A rule fires before its windows are exceeded when the evidence for its burn rate is 20 to 1 and the failures of both
+//! windows are short of it by no more than chance; so never before about the share of the budget is spent that the rule stands
+//! for, and a blip that spends less fires nothing. An outage pages for three failures in a row where these are that share.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use statrs::function::beta::checked_beta_reg;
 
+use self::evidence::{Evidence, reaches, step};
 use super::events::{EventHistory, Sums};
 use super::indicator::Tick;
 use crate::snapshot::codec::{Damaged, Reader, Stored, Writer};
 
+mod evidence;
+
 /// A service that burns at this share of its budget is well, and must not page.
 const WELL: f64 = 0.5;
-/// Most probability with which a service that is well may show so many failures in a window. With the number of windows of
-/// 30 days that do not overlap (720 hours) 1 false page in 11 years.
+/// Most probability with which a service that is well may show so many failures in a window that pages. With the number of windows
+/// of 30 days that do not overlap (720 hours) 1 false page in 11 years.
 const CHANCE_MAX: f64 = 1e-5;
+/// The same for a ticket, which wakes nobody.
+const CHANCE_TICKET_MAX: f64 = 1e-4;
 /// False alarms of the sequential test in 30 days, at most, for a service that just keeps its objective.
 const FALSE_PER_MONTH: f64 = 0.01;
 const MONTH_S: f64 = 30.0 * 86_400.0;
@@ -109,11 +116,27 @@ pub struct AlertChange {
     pub burn_rate: Option<f64>,
 }
 
+impl BurnRule {
+    /// Whether evidence may fire it before its windows are exceeded: a rule with one window, or one that waits, means what it says.
+    fn is_sequential(&self) -> bool {
+        self.short.is_some() && self.after.is_zero()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct State {
-    /// Since when the windows exceed.
+    /// Since when it is exceeded.
     since: Option<Timestamp>,
     firing: bool,
+    evidence: Evidence,
+}
+
+/// What a rule is judged by.
+struct Seen<'a> {
+    now: Timestamp,
+    tick: Tick,
+    history: &'a EventHistory,
+    allowed: f64,
 }
 
 /// The alerts of one objective.
@@ -149,41 +172,50 @@ impl Alerting {
         rules.map(|(rule, _)| rule.urgency).chain(outage).max()
     }
 
-    /// Takes in the tick that `history` has just got, which ends at `now`.
+    /// Takes in the tick that `history` has just got, which ends at `now`, with all the events that it got.
     pub fn observe(&mut self, now: Timestamp, tick: Tick, history: &EventHistory) -> Vec<AlertChange> {
+        let seen = Seen { now, tick, history, allowed: self.allowed };
         let mut changes = Vec::new();
         for (rule, state) in self.rules.iter().zip(&mut self.states) {
             let long = history.window(now, rule.long);
-            let verdict = burning(rule, &long, now, history, self.allowed);
+            let verdict = state.judged(rule, &long, &seen);
             state.turn(rule, verdict, now);
             let due = state.since.is_some_and(|since| now.duration_since(since).unsigned_abs() >= rule.after);
             let firing = due && (state.firing || verdict == Some(true));
             if firing != state.firing {
-                state.firing = firing;
+                // What was fired for is told: the next alert needs evidence of its own.
+                (state.firing, state.evidence) = (firing, Evidence::default());
                 let burn_rate = long.bad_ratio().map(|ratio| ratio / self.allowed);
                 let (rule, urgency) = (rule.name.clone(), rule.urgency);
                 changes.push(AlertChange { rule, urgency, opened: firing, at: now, burn_rate });
             }
         }
-        let outage = self.is_outage(now, tick, history);
+        let outage = self.is_outage(&seen);
         if outage != self.outage {
             self.outage = outage;
-            let longest = self.rules.iter().map(|rule| rule.long).min().unwrap_or(Duration::from_secs(3_600));
-            let burn_rate = history.window(now, longest).bad_ratio().map(|ratio| ratio / self.allowed);
+            let long = self.fastest().map_or(Duration::from_secs(3_600), |rule| rule.long);
+            let burn_rate = history.window(now, long).bad_ratio().map(|ratio| ratio / self.allowed);
             let (rule, urgency) = ("outage".to_owned(), Urgency::Page);
             changes.push(AlertChange { rule, urgency, opened: outage, at: now, burn_rate });
         }
         changes
     }
 
-    fn is_outage(&mut self, now: Timestamp, tick: Tick, history: &EventHistory) -> bool {
-        let Tick::Known { total, bad } = tick else { return self.outage };
+    /// The rule with the shortest long window.
+    fn fastest(&self) -> Option<&BurnRule> {
+        self.rules.iter().min_by_key(|rule| rule.long)
+    }
+
+    fn is_outage(&mut self, seen: &Seen<'_>) -> bool {
+        let Tick::Known { total, bad } = seen.tick else { return self.outage };
+        if bad <= 0.0 && self.outages == [0.0; 2] {
+            return false;
+        }
         let kinds = OUTAGES.into_iter().zip(&mut self.outages);
         let mut firing = false;
-        let limit = limit(now, history);
-        for (share, level) in kinds.filter(|(share, _)| *share >= OUTAGE_BURN_MIN * self.allowed) {
-            let step = bad * (share / self.allowed).ln()
-                + (total - bad) * ((1.0 - share) / (1.0 - self.allowed)).ln();
+        let limit = limit(seen.now, seen.history);
+        for (share, level) in kinds.filter(|(share, _)| *share >= OUTAGE_BURN_MIN * seen.allowed) {
+            let step = step(total, bad, share, seen.allowed);
             *level = (*level + step).clamp(0.0, limit + OVER);
             let threshold = if self.outage { limit - OVER } else { limit };
             firing |= *level >= threshold;
@@ -191,7 +223,13 @@ impl Alerting {
         if self.outage && !firing {
             self.outages = [0.0; 2];
         }
+        // It is urgent when it has spent what the fastest rule stands for.
         firing
+            && (self.outage
+                || self.fastest().is_none_or(|rule| {
+                    let long = seen.history.window(seen.now, rule.long);
+                    reaches(long.bad, rule.factor * seen.allowed * long.total, seen.tick)
+                }))
     }
 }
 
@@ -204,15 +242,42 @@ fn limit(now: Timestamp, history: &EventHistory) -> f64 {
     (events * OUTAGES.len() as f64 / FALSE_PER_MONTH).ln()
 }
 
+impl State {
+    /// Whether the rule is to fire; `None` when nothing can be said.
+    fn judged(&mut self, rule: &BurnRule, long: &Sums, seen: &Seen<'_>) -> Option<bool> {
+        if !rule.is_sequential() {
+            return burning(rule, long, seen);
+        }
+        let ratio = rule.factor * seen.allowed;
+        if self.firing {
+            return lasts(rule, long, seen);
+        }
+        self.evidence.observe(seen.tick, ratio, seen.allowed, ratio * long.total);
+        let is_early = self.evidence.is_enough()
+            && lasts(rule, long, seen) == Some(true)
+            && reaches(long.bad, spends(rule, long, seen.allowed), seen.tick)
+            && is_beyond_chance(rule, long, seen.allowed);
+        if is_early { Some(true) } else { burning(rule, long, seen) }
+    }
+}
+
+/// Whether an alert goes on: both windows reach the rule's rate, or stay below it by no more than chance. The standard rules end
+/// with the first window that is not above it, and open again with the next failure.
+fn lasts(rule: &BurnRule, long: &Sums, seen: &Seen<'_>) -> Option<bool> {
+    if long.known_s <= 0.0 {
+        return None;
+    }
+    let still = |sums: &Sums| reaches(sums.bad, rule.factor * seen.allowed * sums.total, seen.tick);
+    if !still(long) {
+        return Some(false);
+    }
+    let short = rule.short.map_or(*long, |short| seen.history.window(seen.now, short));
+    (short.total > 0.0).then(|| still(&short))
+}
+
 /// Whether the rule's windows exceed it; `None` when nothing can be said.
-fn burning(
-    rule: &BurnRule,
-    long: &Sums,
-    now: Timestamp,
-    history: &EventHistory,
-    allowed: f64,
-) -> Option<bool> {
-    let exceeds = |sums: &Sums| sums.bad_ratio().map(|ratio| ratio > rule.factor * allowed);
+fn burning(rule: &BurnRule, long: &Sums, seen: &Seen<'_>) -> Option<bool> {
+    let exceeds = |sums: &Sums| sums.bad_ratio().map(|ratio| ratio > rule.factor * seen.allowed);
     if long.known_s <= 0.0 {
         return None;
     }
@@ -221,12 +286,24 @@ fn burning(
     }
     match rule.short {
         None => {}
-        Some(short) => match exceeds(&history.window(now, short)) {
+        Some(short) => match exceeds(&seen.history.window(seen.now, short)) {
             Some(true) => {}
             other => return other,
         },
     }
-    Some(chance(long, WELL * allowed) <= CHANCE_MAX)
+    Some(is_beyond_chance(rule, long, seen.allowed))
+}
+
+/// How many failures spend the share of the budget that the rule stands for, at the traffic seen in its long window.
+fn spends(rule: &BurnRule, long: &Sums, allowed: f64) -> f64 {
+    let whole = rule.long.as_secs_f64() / long.known_s.max(f64::MIN_POSITIVE);
+    rule.factor * allowed * long.total * whole.max(1.0)
+}
+
+/// Whether a service that is well next to never shows so many failures.
+fn is_beyond_chance(rule: &BurnRule, long: &Sums, allowed: f64) -> bool {
+    let most = if rule.urgency == Urgency::Page { CHANCE_MAX } else { CHANCE_TICKET_MAX };
+    chance(long, WELL * allowed) <= most
 }
 
 /// Probability that so many of the events or more are bad when each is with probability `p`: the binomial's upper tail, as the
@@ -258,11 +335,11 @@ impl State {
 
 impl Stored for State {
     fn save(&self, writer: &mut Writer) {
-        writer.put(&self.since).put(&self.firing);
+        writer.put(&self.since).put(&self.firing).put(&self.evidence.0);
     }
 
     fn load(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
-        Ok(Self { since: reader.get()?, firing: reader.get()? })
+        Ok(Self { since: reader.get()?, firing: reader.get()?, evidence: Evidence(reader.get()?) })
     }
 }
 

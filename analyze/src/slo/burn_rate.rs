@@ -110,11 +110,11 @@ impl Tracker {
         let gap = if is_gap { since.saturating_sub(interval).min(self.span) } else { Duration::ZERO };
         self.short.add(at, tick, interval, gap);
         let from = at.checked_sub(covers).unwrap_or(at);
-        if let Tick::Known { total, bad } = tick {
-            let scale = covers.as_secs_f64() / interval.as_secs_f64().max(f64::MIN_POSITIVE);
-            self.history.add(from, at, total * scale, bad * scale);
+        let counted = tick.scaled(covers.as_secs_f64() / interval.as_secs_f64().max(f64::MIN_POSITIVE));
+        if let Tick::Known { total, bad } = counted {
+            self.history.add(from, at, total, bad);
         }
-        self.changes.extend(self.alerting.observe(at, tick, &self.history));
+        self.changes.extend(self.alerting.observe(at, counted, &self.history));
         self.changes.truncate(WAITING_MAX);
         self.first_at = self.first_at.or(at.checked_sub(interval).ok());
         self.last_at = Some(self.last_at.map_or(at, |last| last.max(at)));

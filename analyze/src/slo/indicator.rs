@@ -30,6 +30,15 @@ impl Tick {
         }
     }
 
+    /// As many times the events.
+    #[must_use]
+    pub fn scaled(self, times: f64) -> Self {
+        match self {
+            Self::Known { total, bad } => Self::Known { total: total * times, bad: bad * times },
+            Self::Unknown => Self::Unknown,
+        }
+    }
+
     /// Share of good events; `None` when unknown or without traffic.
     #[must_use]
     pub fn good_ratio(self) -> Option<f64> {

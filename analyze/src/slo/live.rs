@@ -239,10 +239,11 @@ impl Live {
     }
 
     fn count(&mut self, from: Timestamp, at: Timestamp, tick: Tick) -> Vec<AlertChange> {
+        let scale =
+            at.duration_since(from).as_secs_f64() / self.interval.as_secs_f64().max(f64::MIN_POSITIVE);
+        let tick = tick.scaled(scale);
         if let Tick::Known { total, bad } = tick {
-            let scale =
-                at.duration_since(from).as_secs_f64() / self.interval.as_secs_f64().max(f64::MIN_POSITIVE);
-            self.history.add(from, at, total * scale, bad * scale);
+            self.history.add(from, at, total, bad);
         }
         self.alerting.observe(at, tick, &self.history)
     }

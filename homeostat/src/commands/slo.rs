@@ -9,7 +9,7 @@ use analyze::slo::{
     lint::{self, Weight},
     objective::{Indicator, ObjectiveSpec, Query, resolve},
     period::Period,
-    rules, simulate,
+    rules,
 };
 use anyhow::Context as _;
 use chassis::exit;
@@ -23,6 +23,8 @@ use proto::{
 use serde::Serialize;
 use std::{collections::BTreeMap, io::Read, path::PathBuf, time::Duration};
 use tonic::transport::Channel;
+
+mod simulate;
 
 /// One objective as `slo list` shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -63,7 +65,7 @@ pub fn offline(command: &Slo) -> Option<anyhow::Result<u8>> {
         Slo::Export { files } if !files.files.is_empty() => {
             Some(read(files).and_then(|documents| export(&documents)))
         }
-        Slo::Simulate { seed, runs, output } => Some(simulate(*seed, *runs, output.output)),
+        Slo::Simulate { seed, runs, output } => Some(simulate::simulate(*seed, *runs, output.output)),
         _ => None,
     }
 }
@@ -75,7 +77,7 @@ pub fn offline(command: &Slo) -> Option<anyhow::Result<u8>> {
 pub async fn run(clients: Clients, command: Slo) -> anyhow::Result<u8> {
     match command {
         Slo::Import { files, output } => import(&clients, &read(&files)?, output.output).await,
-        Slo::Simulate { seed, runs, output } => simulate(seed, runs, output.output),
+        Slo::Simulate { seed, runs, output } => simulate::simulate(seed, runs, output.output),
         Slo::Delete { document, output } => {
             super::slo_delete::delete(&clients, &document, output.output).await
         }
@@ -274,70 +276,6 @@ fn write_rules(documents: &[Document]) -> anyhow::Result<u8> {
 
 fn export(documents: &[Document]) -> anyhow::Result<u8> {
     print!("{}", openslo::write(documents)?);
-    Ok(exit::DONE)
-}
-
-/// One line of `slo simulate`.
-#[derive(Debug, Serialize)]
-struct Tried {
-    what: &'static str,
-    per_hour: f64,
-    error_ratio: f64,
-    ours: f64,
-    standard: f64,
-    unit: &'static str,
-}
-
-/// A target of 99.9 % over 30 days, as the published figures have it. A page that never comes counts as infinite.
-fn simulate(seed: u64, runs: u64, format: Format) -> anyhow::Result<u8> {
-    const TARGET: f64 = 0.999;
-    /// Runs of a broken service: their spread is small.
-    const BROKEN_RUNS: u64 = 9;
-    let mut tried = Vec::new();
-    for per_hour in [1.0, 10.0, 100.0, 1_000.0] {
-        let (ours, standard) = simulate::false_pages(TARGET, per_hour, runs, seed);
-        let (what, unit) = ("false pages at half the budget", "in 30 days");
-        tried.push(Tried { what, per_hour, error_ratio: (1.0 - TARGET) / 2.0, ours, standard, unit });
-    }
-    let median = |mut minutes: Vec<f64>| {
-        minutes.sort_by(f64::total_cmp);
-        minutes.get(minutes.len() / 2).copied().unwrap_or(f64::INFINITY)
-    };
-    for (per_hour, ratios) in [
-        (1.0, &[1.0][..]),
-        (10.0, &[1.0, 0.5][..]),
-        (100.0, &[1.0, 0.1][..]),
-        (1_000.0, &[1.0, 0.1, 0.05, 0.02, 0.01, 0.006, 0.003, 0.001][..]),
-    ] {
-        for error_ratio in ratios.iter().copied() {
-            let played = simulate::broken(TARGET, per_hour, error_ratio, BROKEN_RUNS, seed);
-            let minutes = |which: fn(&(simulate::Played, simulate::Played)) -> simulate::Played| {
-                median(played.iter().map(|both| which(both).alert_minutes.unwrap_or(f64::INFINITY)).collect())
-            };
-            let (ours, standard) = (minutes(|both| both.0), minutes(|both| both.1));
-            tried.push(Tried {
-                what: "first alert",
-                per_hour,
-                error_ratio,
-                ours,
-                standard,
-                unit: "min (median)",
-            });
-        }
-    }
-    output::print(format, &tried, |tried| {
-        let lines = tried.iter().map(|line| {
-            [
-                line.what.to_owned(),
-                number(Some(line.per_hour)),
-                format!("{} %", number(Some(line.error_ratio * 100.0))),
-                number(Some(line.ours)),
-                number(Some(line.standard)),
-                line.unit.to_owned(),
-            ]
-        });
-        table(["WHAT", "REQUESTS/H", "ERRORS", "OURS", "STANDARD", "UNIT"], lines)
-    })?;
     Ok(exit::DONE)
 }
 

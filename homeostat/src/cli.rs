@@ -204,6 +204,8 @@ pub enum Command {
     },
     /// What is running and how healthy, each resource, what is forbidden now and why.
     Status(Output),
+    /// What is wrong with what runs and with what was declared, and what mends it; exit code 2 when something is.
+    Doctor(Output),
     /// Reviews what was learned.
     #[command(subcommand)]
     Thresholds(Thresholds),

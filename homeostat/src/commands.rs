@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod declare;
 pub mod detect;
 pub mod directives;
+pub mod doctor;
 pub mod faults;
 pub mod forecast;
 pub mod offline;
@@ -63,6 +64,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         }
         Command::Delete { kind, name } => ask(&global, |clients| declare::delete(clients, kind, name)),
         Command::Status(output) => ask(&global, |clients| status::status(clients, output.output)),
+        Command::Doctor(output) => ask(&global, |clients| doctor::doctor(clients, output.output)),
         Command::Thresholds(command) => ask(&global, |clients| thresholds::run(clients, command)),
         Command::Seasonality(command) => ask(&global, |clients| seasonality::run(clients, command)),
         Command::Directives(command) => ask(&global, |clients| directives::run(clients, command)),

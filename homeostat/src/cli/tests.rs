@@ -21,6 +21,7 @@ fn the_contract_parses() {
         "homeostat get Service catalog",
         "homeostat delete Policy catalog",
         "homeostat status --output yaml",
+        "homeostat doctor --output json",
         "homeostat thresholds pin service:a/b#load --lower -1 --upper 2.5",
         "homeostat directives undo 0192d3a4-0000-7000-8000-000000000000 --reason x",
         "homeostat pause --reason drill",

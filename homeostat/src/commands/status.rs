@@ -23,30 +23,30 @@ const BURST_GAP: Duration = Duration::from_millis(300);
 /// One of the five services.
 #[derive(Debug, Clone, Serialize)]
 pub struct ServiceStatus {
-    name: &'static str,
-    url: String,
-    serving: bool,
-    detail: String,
+    pub(super) name: &'static str,
+    pub(super) url: String,
+    pub(super) serving: bool,
+    pub(super) detail: String,
 }
 
 /// One resource, as Analyze and Plan see it.
 #[derive(Debug, Clone, Serialize)]
 pub struct ResourceStatus {
-    resource: String,
-    data: Quality,
-    data_reason: String,
-    objective: Option<ObjectiveStanding>,
-    good_ratio: Option<f64>,
-    budget_remaining_ratio: Option<f64>,
-    load: Option<f64>,
-    utilisation: Option<f64>,
-    ready_replicas: Option<f64>,
-    capacity_per_replica: Option<f64>,
-    symptoms: Vec<Symptom>,
-    plan: String,
-    operating: Option<OperatingStatus>,
-    reductions_forbidden: bool,
-    reductions_reason: String,
+    pub(super) resource: String,
+    pub(super) data: Quality,
+    pub(super) data_reason: String,
+    pub(super) objective: Option<ObjectiveStanding>,
+    pub(super) good_ratio: Option<f64>,
+    pub(super) budget_remaining_ratio: Option<f64>,
+    pub(super) load: Option<f64>,
+    pub(super) utilisation: Option<f64>,
+    pub(super) ready_replicas: Option<f64>,
+    pub(super) capacity_per_replica: Option<f64>,
+    pub(super) symptoms: Vec<Symptom>,
+    pub(super) plan: String,
+    pub(super) operating: Option<OperatingStatus>,
+    pub(super) reductions_forbidden: bool,
+    pub(super) reductions_reason: String,
 }
 
 /// How a service fares, and how closely it is followed for that.
@@ -76,23 +76,23 @@ impl From<&wire::OperatingState> for OperatingStatus {
 /// A target that does not answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct TargetDown {
-    job: String,
-    instance: String,
-    url: String,
-    error: String,
+    pub(super) job: String,
+    pub(super) instance: String,
+    pub(super) url: String,
+    pub(super) error: String,
 }
 
 /// Everything at a glance.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    services: Vec<ServiceStatus>,
-    pause: Option<PauseState>,
-    resources: Vec<ResourceStatus>,
-    targets_up: usize,
-    targets_down: Vec<TargetDown>,
-    actuators_live: usize,
+    pub(super) services: Vec<ServiceStatus>,
+    pub(super) pause: Option<PauseState>,
+    pub(super) resources: Vec<ResourceStatus>,
+    pub(super) targets_up: usize,
+    pub(super) targets_down: Vec<TargetDown>,
+    pub(super) actuators_live: usize,
     /// What could not be asked.
-    unknown: Vec<String>,
+    pub(super) unknown: Vec<String>,
 }
 
 /// `homeostat status`.
@@ -127,7 +127,7 @@ async fn services(clients: &Clients) -> anyhow::Result<Vec<ServiceStatus>> {
     Ok(services)
 }
 
-async fn gather(clients: &Clients) -> anyhow::Result<Status> {
+pub(super) async fn gather(clients: &Clients) -> anyhow::Result<Status> {
     let services = services(clients).await?;
     let mut unknown = Vec::new();
     let assessments = known(&mut unknown, "assessments", assessments(clients)).await.unwrap_or_default();
@@ -170,7 +170,7 @@ async fn gather(clients: &Clients) -> anyhow::Result<Status> {
 }
 
 /// Asks within the deadline; what gives no answer is named as unknown.
-async fn known<T>(
+pub(super) async fn known<T>(
     unknown: &mut Vec<String>,
     what: &str,
     question: impl Future<Output = anyhow::Result<T>>,

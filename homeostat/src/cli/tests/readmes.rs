@@ -8,8 +8,11 @@ use std::{
 };
 
 /// Words that stand for a value, and a value that may stand there.
-const PLACEHOLDERS: [(&str, &str); 3] =
-    [("ID", "0192d3a4-0000-7000-8000-000000000000"), ("COMMAND", "status"), ("EDGE", "edge:shop/cart->stock")];
+const PLACEHOLDERS: [(&str, &str); 3] = [
+    ("ID", "0192d3a4-0000-7000-8000-000000000000"),
+    ("COMMAND", "status"),
+    ("EDGE", "edge:shop/cart->stock"),
+];
 
 /// All READMEs of the repository, without what was built or installed.
 fn readmes() -> Vec<(PathBuf, String)> {

@@ -255,7 +255,7 @@ impl State {
         self.evidence.observe(seen.tick, ratio, seen.allowed, ratio * long.total);
         let is_early = self.evidence.is_enough()
             && lasts(rule, long, seen) == Some(true)
-            && reaches(long.bad, spends(rule, long, seen.allowed), seen.tick)
+            && reaches(long.bad, spends(rule, long, seen), seen.tick)
             && is_beyond_chance(rule, long, seen.allowed);
         if is_early { Some(true) } else { burning(rule, long, seen) }
     }
@@ -291,13 +291,17 @@ fn burning(rule: &BurnRule, long: &Sums, seen: &Seen<'_>) -> Option<bool> {
             other => return other,
         },
     }
-    Some(is_beyond_chance(rule, long, seen.allowed))
+    let is_young = rule.is_sequential() && !reaches(long.bad, spends(rule, long, seen), seen.tick);
+    Some(!is_young && is_beyond_chance(rule, long, seen.allowed))
 }
 
-/// How many failures spend the share of the budget that the rule stands for, at the traffic seen in its long window.
-fn spends(rule: &BurnRule, long: &Sums, allowed: f64) -> f64 {
-    let whole = rule.long.as_secs_f64() / long.known_s.max(f64::MIN_POSITIVE);
-    rule.factor * allowed * long.total * whole.max(1.0)
+/// How many failures spend the share of the budget that the rule stands for, at the traffic seen in its long window: before there
+/// is as much history as that, at the traffic seen so far.
+fn spends(rule: &BurnRule, long: &Sums, seen: &Seen<'_>) -> f64 {
+    let began = seen.history.began().map_or(seen.now, |began| began.min(seen.now));
+    let seen_s = seen.now.duration_since(began).as_secs_f64().max(f64::MIN_POSITIVE);
+    let whole = (rule.long.as_secs_f64() / seen_s).max(1.0);
+    rule.factor * seen.allowed * long.total * whole
 }
 
 /// Whether a service that is well next to never shows so many failures.

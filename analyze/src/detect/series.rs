@@ -161,7 +161,7 @@ struct Channels<T> {
     steps: T,
 }
 
-/// Limits of the channels, and what that of the values would be by chance alone.
+/// Limits of the channels, that of steps only where there is one, and what that of the values would be by chance alone.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     course: f64,
@@ -220,11 +220,12 @@ impl Series {
         self.last_at = Some(at);
         let seconds = at.as_millisecond() as f64 / 1_000.0;
         let steps = self.clock.tick(seconds);
-        let limits = self.limits();
+        let mut limits = self.limits();
         let band = self.band(&limits);
         let expected = (self.samples > 0.0).then(|| self.baseline.expected(seconds));
         let sample = self.sample(seconds, steps, value, limits.course);
         let found = self.look(&sample, limits.course);
+        limits.of.steps = self.limit_of_steps(&found.steps, limits.course);
         let silence = self.silence();
         if sample.residual.is_some() {
             let warm_up = self.residual_warm_up();
@@ -378,22 +379,29 @@ impl Series {
 
     fn limits(&self) -> Limits {
         let budget = CHANNELS * self.budget_samples();
-        let steps = self.steps.limit(CHANNELS_STEPS * self.budget_samples());
         let course = self.course();
         let by_chance = self.values.limit(budget).max(NOVELTY_NOISE);
         // What is worth a word, but no more than what chance demands.
         let told = (NOVELTY_COURSE * (1.0 + ALERTS_GROWTH * self.alerts)).min(by_chance.max(NOVELTY_COURSE));
-        let least = RESIDUAL_NOISE + course * (RESIDUAL_COURSE - RESIDUAL_NOISE);
         Limits {
             course,
             by_chance,
             of: Channels {
                 values: by_chance + course * (told - by_chance),
-                residuals: self.residuals.limit(budget).max(least),
-                // In a course a step is nothing new by itself.
-                steps: steps.max(least) / (1.0 - course).max(f64::EPSILON),
+                residuals: self.residuals.limit(budget).max(least(course)),
+                steps: f64::INFINITY,
             },
         }
+    }
+
+    /// Few samples are a step: only for these it is worked out.
+    fn limit_of_steps(&self, found: &Found, course: f64) -> f64 {
+        if found.novelty.ever <= 0.0 {
+            return f64::INFINITY;
+        }
+        let limit = self.steps.limit(CHANNELS_STEPS * self.budget_samples()).max(least(course));
+        // In a course a step is nothing new by itself.
+        limit / (1.0 - course).max(f64::EPSILON)
     }
 
     /// Where a value would open no alert.
@@ -413,6 +421,11 @@ impl Series {
         let level = self.level.usual().filter(|_| self.knows_residuals());
         Some(Band { value, residual, level })
     }
+}
+
+/// What is worth a word of what a baseline leaves unexplained.
+fn least(course: f64) -> f64 {
+    RESIDUAL_NOISE + course * (RESIDUAL_COURSE - RESIDUAL_NOISE)
 }
 
 impl Found {

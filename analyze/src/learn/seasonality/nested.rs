@@ -111,7 +111,6 @@ fn normed(mut days: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
 
 /// The last `count` days without what the day before each tells of it, those far out pulled in.
 fn prewhitened(days: &[Vec<f64>], count: usize) -> Vec<Vec<f64>> {
-    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let alike: f64 = days.windows(2).map(|pair| product(&pair[0], &pair[1])).sum();
     let all: f64 = days.iter().map(|day| product(day, day)).sum();
     let told = if all > 0.0 { (alike / all).clamp(0.0, 1.0) } else { 0.0 };
@@ -122,16 +121,25 @@ fn prewhitened(days: &[Vec<f64>], count: usize) -> Vec<Vec<f64>> {
             None => days[i].iter().map(|now| (1.0 - told) * now).collect(),
         })
         .collect();
-    let lengths: Vec<f64> = left.iter().map(|day| product(day, day).sqrt()).collect();
+    pull_in(&mut left);
+    left
+}
+
+/// Days farther out than so many usual ones are pulled in to that. Without days, or where most are nothing, there is none usual.
+pub(super) fn pull_in(days: &mut [Vec<f64>]) {
+    let lengths: Vec<f64> = days.iter().map(|day| product(day, day).sqrt()).collect();
     let mut sorted = lengths.clone();
     sorted.sort_unstable_by(f64::total_cmp);
-    let longest = FAR * sorted[sorted.len() / 2];
-    for (day, length) in left.iter_mut().zip(lengths) {
+    let longest = FAR * sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+    for (day, length) in days.iter_mut().zip(lengths) {
         if length > longest && longest > 0.0 {
             day.iter_mut().for_each(|part| *part *= longest / length);
         }
     }
-    left
+}
+
+pub(super) fn product(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 fn transform(days: &[Vec<f64>], bin: usize) -> Vec<Complex<f64>> {

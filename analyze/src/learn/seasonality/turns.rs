@@ -6,6 +6,8 @@
 //! Physics Reports 748, 2018, 4.4, do it with surrogates). Weather moves all parts of a day together, habits do not: parts
 //! are weighed by the inverse of their covariance. People rest two days in a row, and that is what is looked for.
 
+use super::nested::{product, pull_in};
+
 /// Days of a week; a period of another number of parts is not looked at here.
 const WEEK: usize = 7;
 /// Days that people rest in a row.
@@ -16,8 +18,6 @@ const WEEKS_MAX: usize = 26;
 const ALL_MAX: usize = 2_401;
 /// and so many by lot where they are.
 const DRAWN: usize = 1_999;
-/// Days farther out than so many usual ones are pulled in: a holiday is no habit.
-const FAR: f64 = 2.5;
 
 /// Probability of weeks that agree like these where days know no week. Each day is its parts, the last day is the end of
 /// the last week. `None` with fewer than three weeks, or so many that there is no need to ask.
@@ -76,15 +76,7 @@ fn differences(days: &[Vec<f64>], count: usize) -> Vec<Vec<f64>> {
             None => vec![0.0; days[0].len()],
         })
         .collect();
-    let lengths: Vec<f64> = left.iter().map(|day| product(day, day).sqrt()).collect();
-    let mut sorted = lengths.clone();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let longest = FAR * sorted[sorted.len() / 2];
-    for (day, length) in left.iter_mut().zip(lengths) {
-        if length > longest && longest > 0.0 {
-            day.iter_mut().for_each(|part| *part *= longest / length);
-        }
-    }
+    pull_in(&mut left);
     left
 }
 
@@ -95,10 +87,6 @@ fn weeks_of(days: &[Vec<f64>]) -> Vec<Vec<Vec<f64>>> {
         week.iter().map(|day| day.iter().zip(&mean).map(|(part, mean)| part - mean).collect()).collect()
     };
     days.chunks(WEEK).map(centred).collect()
-}
-
-fn product(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// How alike each two weeks are, by how far one is turned against the other.

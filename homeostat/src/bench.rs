@@ -4,6 +4,7 @@
 mod actuator;
 mod allocations;
 mod analyze;
+mod backtest;
 mod breaker;
 mod directives;
 mod feedback;
@@ -12,6 +13,7 @@ mod peers;
 mod plan;
 mod rig;
 mod slo;
+mod timed;
 
 use crate::{
     cli::{BenchArgs, Global},
@@ -63,7 +65,8 @@ impl Figure {
 }
 
 /// Benches by name.
-const NAMES: [&str; 8] = ["analyze", "plan", "directives", "latency", "loop", "feedback", "breaker", "slo"];
+const NAMES: [&str; 9] =
+    ["analyze", "plan", "backtest", "directives", "latency", "loop", "feedback", "breaker", "slo"];
 
 /// `homeostat bench`.
 pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
@@ -92,6 +95,10 @@ pub fn bench(global: &Global, args: BenchArgs) -> ExitCode {
             }
             if name == "plan" {
                 figures.extend(plan::planning(&ctx)?);
+                continue;
+            }
+            if name == "backtest" {
+                figures.extend(backtest::a_year(&dir, &ctx)?);
                 continue;
             }
             if name == "breaker" {

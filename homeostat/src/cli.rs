@@ -407,7 +407,7 @@ pub struct DemoArgs {
 /// `bench`.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
-    /// Which benches; all when none is named: analyze, plan, directives, latency, loop, feedback, breaker, slo.
+    /// Which benches; all when none is named: analyze, plan, backtest, directives, latency, loop, feedback, breaker, slo.
     pub names: Vec<String>,
     /// Make `analyze` small and short, to see that it runs: its figures are not the official ones then.
     #[arg(long)]

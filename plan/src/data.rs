@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use proto::model::{Assessment, Quality};
-use std::time::Duration;
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 /// Assessments older than so many scrape intervals are stale: one may be late, two are a pattern, three are an outage.
 pub const STALE_INTERVALS: u32 = 3;
@@ -134,25 +137,55 @@ pub fn distance(one: Timestamp, other: Timestamp) -> Duration {
 }
 
 /// Seconds for people: whole ones from ten on, else one decimal.
-pub fn seconds(value: Duration) -> String {
-    if value >= Duration::from_secs(10) { value.as_secs().to_string() } else { number(value.as_secs_f64()) }
+pub fn seconds(value: Duration) -> impl fmt::Display {
+    fmt::from_fn(move |f| match value.as_secs() {
+        whole @ 10.. => write!(f, "{whole}"),
+        _ => write!(f, "{}", number(value.as_secs_f64())),
+    })
 }
 
-/// A number for people: at most three significant digits after a leading zero, one decimal below 100.
-pub fn number(value: f64) -> String {
-    let text = match value.abs() {
-        // No plant has such numbers; whatever made them, the text stays short.
-        size if size >= 1e9 => return format!("{value:.1e}"),
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 1.0 => format!("{value:.1}"),
-        _ => format!("{value:.3}"),
-    };
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+/// A number for people: at most three significant digits after a leading zero, one decimal below 100. Writing it allocates nothing.
+pub fn number(value: f64) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        let decimals = match value.abs() {
+            // No plant has such numbers; whatever made them, the text stays short.
+            size if size >= 1e9 => return write!(f, "{value:.1e}"),
+            size if size >= 100.0 => 0,
+            size if size >= 1.0 => 1,
+            _ => 3,
+        };
+        let mut text = ShortText::default();
+        write!(text, "{value:.decimals$}")?;
+        let text = text.as_str();
+        f.write_str(if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text })
+    })
 }
 
 /// A share for people.
-pub fn percent(ratio: f64) -> String {
-    format!("{} %", number((ratio * 100.0).min(f64::MAX)))
+pub fn percent(ratio: f64) -> impl fmt::Display {
+    fmt::from_fn(move |f| write!(f, "{} %", number((ratio * 100.0).min(f64::MAX))))
+}
+
+/// A number's digits: below 1e9 a sign, nine of them, a point and three more.
+#[derive(Debug, Default)]
+struct ShortText {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl ShortText {
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
 }
 
 /// Whether nothing is missing, neither in the whole nor in the signals on which plans rest.
@@ -236,8 +269,8 @@ mod tests {
             (100.0, "100"),
             (f64::MAX, "1.8e308"),
         ] {
-            assert_eq!(number(value), text);
+            assert_eq!(number(value).to_string(), text);
         }
-        assert_eq!(percent(0.6), "60 %");
+        assert_eq!(percent(0.6).to_string(), "60 %");
     }
 }

@@ -183,7 +183,8 @@ impl History {
     /// The largest load in the window before `now`; a bucket that reaches into it counts whole.
     pub fn maximum(&self, window: Duration, now: Timestamp) -> Option<f64> {
         let window = SignedDuration::try_from(window.min(WINDOW_MAX)).unwrap_or(SignedDuration::ZERO);
-        let inside = self.buckets.iter().filter(|(start, _)| now.duration_since(*start) <= window + BUCKET);
+        let begin = now.checked_sub(window + BUCKET).unwrap_or(Timestamp::MIN);
+        let inside = self.buckets.iter().rev().take_while(|(start, _)| *start >= begin);
         inside.map(|(_, max)| *max).reduce(f64::max)
     }
 

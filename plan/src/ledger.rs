@@ -1,5 +1,6 @@
 //! What the ledger says about each (resource, kind): what is under way, in effect, advised, and how the last ones ended.
 
+use crate::keyed::ByResource;
 use jiff::Timestamp;
 use proto::model::{
     Action, Directive, DirectiveKind, DirectiveRecord, DirectiveState, Generation, ResourceId,
@@ -202,7 +203,7 @@ impl Line {
 /// Every line of the ledger.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ledger {
-    lines: BTreeMap<DirectiveKind, BTreeMap<ResourceId, Line>>,
+    lines: BTreeMap<DirectiveKind, ByResource<Line>>,
     empty: Line,
 }
 

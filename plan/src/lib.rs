@@ -8,8 +8,10 @@ pub mod economy;
 mod few;
 pub mod history;
 pub mod input;
+mod keyed;
 pub mod ledger;
 pub mod operating;
+pub mod shards;
 pub mod world;
 
 pub mod candidates;

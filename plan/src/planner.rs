@@ -54,7 +54,8 @@ fn by_policy(input: &PlanInput<'_>, now: Timestamp, ids: &mut IdGenerator) -> Ve
             )]
         }
         PolicyView::One(policy) => {
-            let mut decisions = vec![plan_scale(input, policy, now, ids)];
+            let mut decisions = Vec::with_capacity(1 + named_edges(input).count());
+            decisions.push(plan_scale(input, policy, now, ids));
             if let Some(rule) = &policy.spec.breaker {
                 let edges = named_edges(input);
                 decisions.extend(edges.map(|called| plan_breaker(input, policy, rule, called, now, ids)));

@@ -4,56 +4,96 @@
 use crate::{
     candidates::rest::Rest,
     input::{PlanInput, PolicyView},
-    planner,
+    keyed::ByResource,
+    operating::Operating,
+    planner::{self, Decision},
     report::{Choice, Considered, PlanReport},
+    shards::{self, Threads},
     world::{Scratch, World},
 };
+use chassis::IdGenerator;
 use jiff::Timestamp;
 use proto::model::ResourceId;
-use std::collections::BTreeMap;
 
-/// The newest report of one resource: that of the last whole plan, and what was found since, while it rests.
+/// The newest reports of one service and its edges: those of the last whole plan, and what was found since, while it rests.
 #[derive(Debug, Clone)]
 struct Held {
-    report: PlanReport,
-    rest: Option<Rest>,
+    reports: Vec<PlanReport>,
+    rest: Option<(Rest, Operating)>,
     round: u64,
 }
 
 impl Held {
-    fn report(&self) -> PlanReport {
-        let mut report = self.report.clone();
-        if let Some(rest) = &self.rest {
-            report.at = rest.at;
-            report.text = rest.text(report.resource.name());
-            let considered = |(action, reason)| Considered {
-                action,
-                choice: Choice::Rejected,
-                reason,
-                guardrails: Vec::new(),
-                cost: None,
-            };
-            report.considered = rest.dearer().into_iter().map(considered).collect();
-        }
-        report
+    /// It was looked at not long enough ago for its state.
+    fn is_early(&self, operating: &Operating, now: Timestamp) -> bool {
+        // A tick may come a little before its time.
+        let cadence = operating.tuning().cadence.mul_f64(0.9);
+        let planned = || self.reports.first().map(|report| report.at);
+        let looked = self.rest.as_ref().map(|(rest, _)| rest.at).or_else(planned);
+        looked.is_some_and(|looked| now.duration_since(looked).unsigned_abs() < cadence)
     }
 
-    /// Said by the same policy at the same level, with nothing under way and nothing forbidden: as a rest would.
+    fn reports(&self, service: &ResourceId) -> impl Iterator<Item = PlanReport> {
+        self.reports.iter().cloned().map(|mut report| {
+            if let Some((rest, operating)) = &self.rest {
+                report.at = rest.at;
+                if report.resource == *service {
+                    report.text = rest.text(service.name());
+                    report.considered = rest.dearer().into_iter().map(considered).collect();
+                    report.operating = Some(*operating);
+                }
+            }
+            report
+        })
+    }
+
+    /// Said by the same policy at the same level, with nothing under way and nothing forbidden: as a rest would, of the service
+    /// and of every edge that its policy names.
     fn is_quiet(&self, input: &PlanInput<'_>) -> bool {
         let PolicyView::One(policy) = input.policy else { return false };
-        let PlanReport { policy: name, autonomy, directive_id, reductions_forbidden, .. } = &self.report;
-        name == policy.name
-            && *autonomy == input.level(policy, &self.report.resource)
-            && directive_id.is_none()
-            && reductions_forbidden.is_none()
+        let quiet = |report: &PlanReport| {
+            let PlanReport { policy: name, autonomy, directive_id, reductions_forbidden, .. } = report;
+            name == policy.name
+                && *autonomy == input.level(policy, &report.resource)
+                && directive_id.is_none()
+                && reductions_forbidden.is_none()
+        };
+        let of = |resource: &ResourceId| self.reports.iter().find(|report| report.resource == *resource);
+        let edge_quiet = |edge| of(edge).is_some_and(|report| report.considered.is_empty() && quiet(report));
+        of(input.service).is_some_and(quiet)
+            && planner::named_edges(input).all(|called| edge_quiet(called.edge))
     }
 }
 
-/// Reports by resource.
+fn considered((action, reason): (String, String)) -> Considered {
+    Considered { action, choice: Choice::Rejected, reason, guardrails: Vec::new(), cost: None }
+}
+
+/// What one look at a service came to.
+#[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all services rest, and a box would be an allocation for each"
+)]
+enum Look {
+    /// Something may have to be done, or to be said anew.
+    #[default]
+    Busy,
+    /// It is not declared.
+    Gone,
+    /// It was looked at not long enough ago, and there is no news.
+    Early,
+    /// Nothing is to be done.
+    Rests(Rest, Operating),
+}
+
+/// Reports by service.
 #[derive(Debug, Default)]
 pub struct Rounds {
-    held: BTreeMap<ResourceId, Held>,
+    held: ByResource<Held>,
     round: u64,
+    /// Room for the looks of one round after the other.
+    looks: Vec<Look>,
 }
 
 impl Rounds {
@@ -68,102 +108,106 @@ impl Rounds {
         self.held.retain(|_, held| held.round == round);
     }
 
-    /// Takes in a report.
-    pub fn put(&mut self, report: PlanReport) {
-        let held = Held { rest: None, round: self.round, report };
-        self.held.insert(held.report.resource.clone(), held);
+    /// Takes in the reports of one service and its edges.
+    pub fn put(&mut self, service: &ResourceId, reports: Vec<PlanReport>) {
+        let held = Held { rest: None, round: self.round, reports };
+        match self.held.get_mut(service) {
+            Some(known) => *known = held,
+            None => _ = self.held.insert(service.clone(), held),
+        }
     }
 
     /// Looks through services for those at which something may have to be done, or about which something new is to be said;
     /// they are added to `busy`. Of the others the numbers are taken down. Allocates nothing for those. `unprompted`: there is no
-    /// news, so that those that rest are looked at as often as their state asks for.
-    pub fn screen<'s>(
+    /// news, so that each is looked at as often as its state asks for.
+    pub fn screen(
         &mut self,
         world: &World,
-        services: impl Iterator<Item = &'s ResourceId>,
+        services: &[ResourceId],
         (now, unprompted): (Timestamp, bool),
+        threads: Threads,
         busy: &mut Vec<ResourceId>,
     ) {
-        let mut scratch = Scratch::default();
-        for service in services {
-            let Some(input) = world.input_in(service, &mut scratch) else { continue };
-            let early = unprompted && self.is_early(&input, now);
-            if !early && !self.rests(&input, now) {
-                busy.push(service.clone());
-            }
+        let mut looks = std::mem::take(&mut self.looks);
+        looks.resize(services.len(), Look::Busy);
+        shards::fill(services, &mut looks, threads, Scratch::default, |scratch, service| {
+            let Some(input) = world.input_in(service, scratch) else { return Look::Gone };
+            let look = self.look(&input, now, unprompted);
             scratch.take_back(input);
-        }
-    }
-
-    /// It rested when it was last looked at, and that is not long enough ago.
-    fn is_early(&mut self, input: &PlanInput<'_>, now: Timestamp) -> bool {
-        let held = self.held.get_mut(input.service);
-        let Some((held, rest)) =
-            held.and_then(|held| held.rest.as_ref().map(|rest| rest.at).map(|at| (held, at)))
-        else {
-            return false;
-        };
-        // A tick may come a little before its time.
-        let cadence = input.operating.tuning().cadence.mul_f64(0.9);
-        if now.duration_since(rest).unsigned_abs() >= cadence {
-            return false;
-        }
-        held.round = self.round;
-        let round = self.round;
-        for called in planner::named_edges(input) {
-            if let Some(held) = self.held.get_mut(called.edge) {
-                held.round = round;
+            look
+        });
+        for (service, look) in services.iter().zip(looks.drain(..)) {
+            match (look, self.held.get_mut(service)) {
+                (Look::Gone, _) => {}
+                (Look::Early, Some(held)) => held.round = self.round,
+                (Look::Rests(rest, operating), Some(held)) => {
+                    (held.rest, held.round) = (Some((rest, operating)), self.round);
+                }
+                (Look::Busy, _) | (_, None) => busy.push(service.clone()),
             }
         }
-        true
+        self.looks = looks;
     }
 
-    fn rests(&mut self, input: &PlanInput<'_>, now: Timestamp) -> bool {
-        let Some(rest) = planner::rest(input, now) else { return false };
-        let quiet = |held: &mut Held| {
-            let quiet = held.is_quiet(input);
-            held.round = self.round;
-            quiet
-        };
-        let edges_quiet = planner::named_edges(input).all(|called| {
-            let held = self.held.get_mut(called.edge).filter(|held| held.report.considered.is_empty());
-            held.is_some_and(|held| {
-                held.report.at = now;
-                quiet(held)
-            })
-        });
-        let Some(held) = self.held.get_mut(input.service) else { return false };
-        if !(quiet(held) && edges_quiet) {
-            return false;
+    fn look(&self, input: &PlanInput<'_>, now: Timestamp, unprompted: bool) -> Look {
+        let Some(held) = self.held.get(input.service) else { return Look::Busy };
+        if unprompted && held.is_early(&input.operating, now) {
+            return Look::Early;
         }
-        held.rest = Some(rest);
-        held.report.operating = Some(input.operating);
-        true
+        // What was said is looked at first: where it no longer holds, a whole plan is made anyway.
+        let rest = if held.is_quiet(input) { planner::rest(input, now) } else { None };
+        rest.map_or(Look::Busy, |rest| Look::Rests(rest, input.operating))
     }
 
     /// The newest report of each resource.
     pub fn reports(&self) -> Vec<PlanReport> {
-        self.held.values().map(Held::report).collect()
+        let mut reports: Vec<_> =
+            self.held.iter().flat_map(|(service, held)| held.reports(service)).collect();
+        reports.sort_by(|one, other| one.resource.cmp(&other.resource));
+        reports
     }
+}
+
+/// Plans each of these services whole, as one of a round: all see the same world, and what comes out is the same, in the same
+/// order, for any number of threads.
+pub fn plan_each(
+    world: &World,
+    services: &[ResourceId],
+    now: Timestamp,
+    ids: &mut IdGenerator,
+    threads: Threads,
+) -> Vec<Vec<Decision>> {
+    // Each has a generator of its own, handed out in order.
+    let seeded: Vec<_> = services.iter().map(|service| (service, ids.next_u64())).collect();
+    let mut planned = vec![Vec::new(); services.len()];
+    shards::fill(
+        &seeded,
+        &mut planned,
+        threads,
+        || (),
+        |(), (service, seed)| {
+            let input = world.input(service);
+            input
+                .map_or_else(Vec::new, |input| planner::plan(&input, now, &mut IdGenerator::from_seed(*seed)))
+        },
+    );
+    planned
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fixtures::{Plant, at, service};
-    use chassis::IdGenerator;
 
     /// Screens, and plans what does not rest; how many did not.
     fn round(rounds: &mut Rounds, plant: &Plant) -> usize {
         let now = at(plant.second);
         let mut busy = Vec::new();
         rounds.begin();
-        rounds.screen(&plant.world, plant.world.services(), (now, false), &mut busy);
-        for service in &busy {
-            let input = plant.world.input(service).unwrap();
-            for decision in planner::plan(&input, now, &mut IdGenerator::from_seed(1)) {
-                rounds.put(decision.report);
-            }
+        rounds.screen(&plant.world, plant.world.services(), (now, false), Threads::MIN, &mut busy);
+        let planned = plan_each(&plant.world, &busy, now, &mut IdGenerator::from_seed(1), Threads::MIN);
+        for (service, decisions) in busy.iter().zip(planned) {
+            rounds.put(service, decisions.into_iter().map(|decision| decision.report).collect());
         }
         rounds.end();
         busy.len()
@@ -178,7 +222,7 @@ mod tests {
     fn what_rests_is_planned_once_and_told_with_the_numbers_of_now() {
         let (mut plant, mut rounds) = (Plant::new(), Rounds::default());
         plant.run(60, 100.0, 4);
-        let all = plant.world.services().count();
+        let all = plant.world.services().len();
         assert_eq!(round(&mut rounds, &plant), all, "nothing was planned yet");
         plant.run(1, 101.0, 4);
         // Catalog has a policy and rests; inventory has none, and is told so each time.
@@ -194,8 +238,30 @@ mod tests {
         plant.run(60, 100.0, 4);
         round(&mut rounds, &plant);
         plant.run(3, 400.0, 4);
-        assert_eq!(round(&mut rounds, &plant), plant.world.services().count());
+        assert_eq!(round(&mut rounds, &plant), plant.world.services().len());
         assert!(text(&rounds, "catalog").contains("scaled out"), "{}", text(&rounds, "catalog"));
+    }
+
+    #[test]
+    fn without_news_each_is_looked_at_as_often_as_its_state_asks_for() {
+        let (mut plant, mut rounds) = (Plant::new(), Rounds::default());
+        plant.run(60, 100.0, 4);
+        let all = round(&mut rounds, &plant);
+        let kept = rounds.reports().len();
+        let looked_at = |rounds: &mut Rounds, after: i64, unprompted| {
+            let (now, mut busy) = (at(plant.second + after), Vec::new());
+            rounds.begin();
+            let services = plant.world.services();
+            rounds.screen(&plant.world, services, (now, unprompted), Threads::MIN, &mut busy);
+            busy.len()
+        };
+        // Inventory has no policy, and is told so whenever it is looked at.
+        assert_eq!(looked_at(&mut rounds, 1, true), 0);
+        rounds.end();
+        assert_eq!(rounds.reports().len(), kept, "what is not looked at keeps its report");
+        assert_eq!(looked_at(&mut rounds, 1, false), all - 1, "there is news");
+        // In no state does it take three seconds.
+        assert_eq!(looked_at(&mut rounds, 3, true), all - 1);
     }
 
     #[test]

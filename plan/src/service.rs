@@ -11,14 +11,16 @@ use crate::{
     grpc,
     input::PolicyView,
     metrics::Metrics,
-    planner::{self, Decision},
+    planner::Decision,
     report::PlanReport,
-    round::Rounds,
+    round::{Rounds, plan_each},
+    shards::{self, Threads},
     world::World,
 };
 use chassis::{Backoff, ClientConfig, Context, GrpcServer, Health, Invalid, OnFailure, Validate};
 use earned::Earned;
 use feeds::{Event, Link};
+use jiff::Timestamp;
 use proposals::Proposals;
 use proto::{
     client::{Analyze, Knowledge, Standings},
@@ -116,6 +118,7 @@ pub async fn start(config: Config, ctx: Context) -> Result<Handle, StartError> {
         earned: Earned::spawn(&ctx, standings, events),
         metrics,
         ctx: ctx.clone(),
+        threads: shards::all_cores(),
     };
     ctx.tasks.spawn("plan.loop", OnFailure::StopProcess, async move {
         planner.run(inbox, tick).await;
@@ -188,6 +191,8 @@ struct Planner {
     earned: Earned,
     metrics: Metrics,
     ctx: Context,
+    /// That share a round.
+    threads: Threads,
 }
 
 impl Planner {
@@ -278,16 +283,14 @@ impl Planner {
             Dirty::Some { .. } => return,
         };
         let timer = self.metrics.round.start_timer();
-        let busy = self.busy(some.as_ref(), unprompted);
-        for service in &busy {
-            for decision in self.decide(service) {
-                let policies = self.world.input(service).and_then(|input| input.assessment);
-                let policies = policies.map_or(&[][..], |seen| &seen.budget_policies);
-                self.refusals.note(&decision.report, policies);
-                self.carry_out(decision, since);
-            }
+        let all = some.is_none();
+        let busy = self.busy(some, unprompted);
+        for (service, decisions) in busy.iter().zip(self.decide(&busy)) {
+            let policies = self.world.assessment(service).map_or(&[][..], |seen| &seen.budget_policies);
+            decisions.iter().for_each(|decision| self.refusals.note(&decision.report, policies));
+            self.carry_out(service, decisions, since);
         }
-        if some.is_none() {
+        if all {
             // What was deleted has no report any more.
             self.reports.with(Rounds::end);
         }
@@ -295,52 +298,57 @@ impl Planner {
     }
 
     /// The services for which a whole plan is to be made; `None`: of all.
-    fn busy(&self, some: Option<&BTreeSet<ResourceId>>, unprompted: bool) -> Vec<ResourceId> {
+    fn busy(&self, some: Option<BTreeSet<ResourceId>>, unprompted: bool) -> Vec<ResourceId> {
         let (now, mut busy) = (self.ctx.clock.now(), Vec::new());
         self.reports.with(|rounds| {
+            let some: Option<Vec<_>> = some.map(|some| some.into_iter().collect());
             if some.is_none() {
                 rounds.begin();
             }
-            match (self.links.broken(), some) {
-                (Some(_), Some(some)) => busy.extend(some.iter().cloned()),
-                (Some(_), None) => busy.extend(self.world.services().cloned()),
-                (None, Some(some)) => rounds.screen(&self.world, some.iter(), (now, false), &mut busy),
-                (None, None) => {
-                    let services = self.world.services();
-                    rounds.screen(&self.world, services, (now, unprompted), &mut busy);
-                }
+            let services = some.as_deref().unwrap_or(self.world.services());
+            match self.links.broken() {
+                Some(_) => busy.extend_from_slice(services),
+                None => rounds.screen(&self.world, services, (now, unprompted), self.threads, &mut busy),
             }
         });
         busy
     }
 
-    fn decide(&self, service: &ResourceId) -> Vec<Decision> {
+    /// Plans each of these services.
+    fn decide(&self, services: &[ResourceId]) -> Vec<Vec<Decision>> {
         let now = self.ctx.clock.now();
-        let Some(input) = self.world.input(service) else { return Vec::new() };
-        if let Some(reason) = self.links.broken() {
-            let mut report = PlanReport::idle(service, now, format!("nothing is planned: {reason}"));
-            if let PolicyView::One(policy) = input.policy {
-                (report.policy, report.autonomy) = (policy.name.to_owned(), input.level(policy, service));
-            }
-            return vec![Decision { directive: None, report, faults: Vec::new() }];
+        match self.links.broken() {
+            Some(reason) => services.iter().map(|service| self.idle(service, now, &reason)).collect(),
+            None => self.ctx.with_ids(|ids| plan_each(&self.world, services, now, ids, self.threads)),
         }
-        self.ctx.with_ids(|ids| planner::plan(&input, now, ids))
     }
 
-    fn carry_out(&mut self, decision: Decision, since: Option<Duration>) {
-        let Decision { directive, report, faults } = decision;
-        for verdict in
-            report.considered.iter().flat_map(|considered| &considered.guardrails).filter(|v| v.vetoed)
-        {
-            self.metrics.vetoes.with_label_values(&[verdict.guardrail.as_str()]).inc();
+    fn idle(&self, service: &ResourceId, now: Timestamp, reason: &str) -> Vec<Decision> {
+        let Some(input) = self.world.input(service) else { return Vec::new() };
+        let mut report = PlanReport::idle(service, now, format!("nothing is planned: {reason}"));
+        if let PolicyView::One(policy) = input.policy {
+            (report.policy, report.autonomy) = (policy.name.to_owned(), input.level(policy, service));
         }
-        if !faults.is_empty() {
-            self.metrics.faults.inc();
-            tracing::error!(resource = %report.resource, faults = %faults.join("; "), "a faulty directive was stopped");
+        vec![Decision { directive: None, report, faults: Vec::new() }]
+    }
+
+    fn carry_out(&mut self, service: &ResourceId, decisions: Vec<Decision>, since: Option<Duration>) {
+        let mut reports = Vec::with_capacity(decisions.len());
+        for Decision { directive, report, faults } in decisions {
+            for verdict in
+                report.considered.iter().flat_map(|considered| &considered.guardrails).filter(|v| v.vetoed)
+            {
+                self.metrics.vetoes.with_label_values(&[verdict.guardrail.as_str()]).inc();
+            }
+            if !faults.is_empty() {
+                self.metrics.faults.inc();
+                tracing::error!(resource = %report.resource, faults = %faults.join("; "), "a faulty directive was stopped");
+            }
+            reports.push(report);
+            if let Some(directive) = directive {
+                self.proposals.send(directive, since, &mut self.world);
+            }
         }
-        self.reports.with(|rounds| rounds.put(report));
-        if let Some(directive) = directive {
-            self.proposals.send(directive, since, &mut self.world);
-        }
+        self.reports.with(|rounds| rounds.put(service, reports));
     }
 }

@@ -10,7 +10,8 @@ use crate::{
     economy::{Economy, Terms},
     history::History,
     input::{Incoming, NamedPolicy, Outgoing, PlanInput, PolicyView},
-    ledger::Ledger,
+    keyed::ByResource,
+    ledger::{Ledger, Line},
     operating::{Look, Operating, pressure, spare},
 };
 use jiff::Timestamp;
@@ -30,14 +31,11 @@ type Key = (DeclaredKind, String, String);
 #[derive(Debug, Clone)]
 pub struct World {
     documents: BTreeMap<Key, Declared>,
-    services: BTreeMap<ResourceId, Node>,
-    assessments: BTreeMap<ResourceId, Arc<Assessment>>,
-    last_good: BTreeMap<ResourceId, Arc<Assessment>>,
-    histories: BTreeMap<ResourceId, History>,
-    economies: BTreeMap<ResourceId, Economy>,
-    operating: BTreeMap<ResourceId, Operating>,
-    no_history: History,
-    no_economy: Box<Economy>,
+    services: ByResource<Node>,
+    /// The services, in order.
+    names: Vec<ResourceId>,
+    seen: ByResource<Seen>,
+    unseen: Box<Life>,
     /// Services with a limiter that follows the advised admission.
     pub shedding: BTreeSet<ResourceId>,
     /// The directives.
@@ -49,6 +47,23 @@ pub struct World {
     pub actuators: Vec<ActuatorSpec>,
     /// The kill switch.
     pub pause: PauseState,
+}
+
+/// What was seen of one resource.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    newest: Option<Arc<Assessment>>,
+    /// Of a service.
+    life: Option<Box<Life>>,
+}
+
+/// What one service went through.
+#[derive(Debug, Clone, Default)]
+struct Life {
+    last_good: Option<Arc<Assessment>>,
+    history: History,
+    economy: Economy,
+    operating: Operating,
 }
 
 /// A declared service with all that belongs to it.
@@ -67,14 +82,10 @@ impl World {
     pub fn new(now: Timestamp) -> Self {
         Self {
             documents: BTreeMap::new(),
-            services: BTreeMap::new(),
-            assessments: BTreeMap::new(),
-            last_good: BTreeMap::new(),
-            histories: BTreeMap::new(),
-            economies: BTreeMap::new(),
-            operating: BTreeMap::new(),
-            no_history: History::default(),
-            no_economy: Box::default(),
+            services: ByResource::default(),
+            names: Vec::new(),
+            seen: ByResource::default(),
+            unseen: Box::default(),
             shedding: BTreeSet::new(),
             ledger: Ledger::default(),
             standings: Standings::default(),
@@ -84,9 +95,9 @@ impl World {
         }
     }
 
-    /// Every declared service.
-    pub fn services(&self) -> impl Iterator<Item = &ResourceId> {
-        self.services.keys()
+    /// Every declared service, in order.
+    pub fn services(&self) -> &[ResourceId] {
+        &self.names
     }
 
     /// Replaces all declared documents.
@@ -113,50 +124,28 @@ impl World {
 
     /// Takes in an assessment; older ones than the one at hand change nothing.
     pub fn assess(&mut self, assessment: Assessment) {
-        let resource = assessment.resource.clone();
-        if self.assessments.get(&resource).is_some_and(|known| known.at > assessment.at) {
+        if !self.seen.contains_key(&assessment.resource) {
+            self.seen.insert(assessment.resource.clone(), Seen::default());
+        }
+        let Some(seen) = self.seen.get_mut(&assessment.resource) else { return };
+        if seen.newest.as_ref().is_some_and(|known| known.at > assessment.at) {
             return;
         }
         self.shadows.observe(&assessment);
         let assessment = Arc::new(assessment);
-        if resource.kind() == ResourceKind::Service {
-            self.histories.entry(resource.clone()).or_default().observe(&assessment);
-            self.reckon(&assessment);
-            self.watch(&assessment);
+        if assessment.resource.kind() == ResourceKind::Service {
+            let life = seen.life.get_or_insert_default();
+            life.history.observe(&assessment);
+            if let Some(node) = self.services.get(&assessment.resource) {
+                let line = self.ledger.line(&assessment.resource, DirectiveKind::Scale);
+                life.reckon(&assessment, node, self.shedding.contains(&assessment.resource), line);
+                life.watch(&assessment, node);
+            }
             if is_whole(&assessment) {
-                self.last_good.insert(resource.clone(), assessment.clone());
+                life.last_good = Some(assessment.clone());
             }
         }
-        self.assessments.insert(resource, assessment);
-    }
-
-    /// How the service fares.
-    fn watch(&mut self, seen: &Assessment) {
-        let Some(node) = self.services.get(&seen.resource) else { return };
-        let scale = match node.policy() {
-            PolicyView::One(policy) => policy.spec.scale,
-            PolicyView::None | PolicyView::Conflicting(..) => None,
-        };
-        let look = Look {
-            at: seen.at,
-            pressure: pressure(seen, node.objective),
-            spare: scale.is_some_and(|scale| spare(seen, &scale)),
-            interval: interval(seen),
-        };
-        self.operating.entry(seen.resource.clone()).or_default().observe(&look);
-    }
-
-    /// What the assessment says of risk and cost, where a policy scales the service.
-    fn reckon(&mut self, assessment: &Assessment) {
-        let Some(node) = self.services.get(&assessment.resource) else { return };
-        let PolicyView::One(NamedPolicy { spec: PolicySpec { scale: Some(policy), .. }, .. }) = node.policy()
-        else {
-            return;
-        };
-        let line = self.ledger.line(&assessment.resource, DirectiveKind::Scale);
-        let sheds = self.shedding.contains(&assessment.resource);
-        let terms = Terms::of(policy, node.objective, sheds, line);
-        self.economies.entry(assessment.resource.clone()).or_default().observe(assessment, &terms);
+        seen.newest = Some(assessment);
     }
 
     /// The services whose plans look at this resource.
@@ -174,6 +163,11 @@ impl World {
         found
     }
 
+    /// The newest assessment of a resource.
+    pub fn assessment(&self, resource: &ResourceId) -> Option<&Assessment> {
+        self.seen.get(resource)?.newest.as_deref()
+    }
+
     /// What the service is planned from; `None` when it is not declared.
     pub fn input(&self, service: &ResourceId) -> Option<PlanInput<'_>> {
         self.input_in(service, &mut Scratch::default())
@@ -182,13 +176,12 @@ impl World {
     /// As [`Self::input`], with the room of an earlier input for its lists.
     pub fn input_in<'w>(&'w self, service: &ResourceId, scratch: &mut Scratch<'w>) -> Option<PlanInput<'w>> {
         let (service, node) = self.services.get_key_value(service)?;
-        let assessment = |resource: &ResourceId| self.assessments.get(resource).map(AsRef::as_ref);
         let outgoing = node.outgoing.iter().map(|(edge, callee)| Outgoing {
             edge,
-            assessment: assessment(edge),
+            assessment: self.assessment(edge),
             line: self.ledger.line(edge, DirectiveKind::SetBreaker),
             callee,
-            callee_assessment: assessment(callee),
+            callee_assessment: self.assessment(callee),
             callee_scale: self
                 .policy(callee)
                 .and_then(|policy| Some((policy.spec.scale.as_ref()?, self.level(policy, callee)))),
@@ -196,23 +189,25 @@ impl World {
         });
         let incoming = node.incoming.iter().map(|(edge, caller)| Incoming {
             edge,
-            assessment: assessment(edge),
+            assessment: self.assessment(edge),
             line: self.ledger.line(edge, DirectiveKind::SetBreaker),
             caller,
-            caller_assessment: assessment(caller),
+            caller_assessment: self.assessment(caller),
         });
         let mut room = std::mem::take(scratch);
         room.outgoing.extend(outgoing);
         room.incoming.extend(incoming);
+        let seen = self.seen.get(service);
+        let life = seen.and_then(|seen| seen.life.as_deref()).unwrap_or(&self.unseen);
         Some(PlanInput {
             service,
             policy: node.policy(),
             objective: node.objective,
-            assessment: assessment(service),
-            last_good: self.last_good.get(service).map(AsRef::as_ref),
-            history: self.histories.get(service).unwrap_or(&self.no_history),
-            economy: self.economies.get(service).unwrap_or(&self.no_economy),
-            operating: self.operating.get(service).copied().unwrap_or_default(),
+            assessment: seen.and_then(|seen| seen.newest.as_deref()),
+            last_good: life.last_good.as_deref(),
+            history: &life.history,
+            economy: &life.economy,
+            operating: life.operating,
             sheds: self.shedding.contains(service),
             scale_line: self.ledger.line(service, DirectiveKind::Scale),
             outgoing: room.outgoing,
@@ -298,7 +293,7 @@ impl World {
 
     /// Builds the services anew from the documents, and forgets what belongs to none of them.
     fn link(&mut self) {
-        let mut services: BTreeMap<ResourceId, Node> = BTreeMap::new();
+        let mut services = ByResource::<Node>::default();
         for document in self.documents.values() {
             if let (DeclaredSpec::Service(spec), Ok(service)) = (&document.spec, document.service_id()) {
                 services.entry(service).or_default().objective = spec.objective;
@@ -321,11 +316,9 @@ impl World {
                 .is_ok_and(|caller| services.contains_key(&caller)),
             None => services.contains_key(resource),
         };
-        self.assessments.retain(|resource, _| known(resource));
-        self.last_good.retain(|resource, _| known(resource));
-        self.histories.retain(|resource, _| known(resource));
-        self.economies.retain(|resource, _| known(resource));
-        self.operating.retain(|resource, _| known(resource));
+        self.seen.retain(|resource, _| known(resource));
+        self.names = services.keys().cloned().collect();
+        self.names.sort_unstable();
         self.services = services;
     }
 }
@@ -347,6 +340,32 @@ impl<'w> Scratch<'w> {
     }
 }
 
+impl Life {
+    /// How the service fares.
+    fn watch(&mut self, seen: &Assessment, node: &Node) {
+        let scale = match node.policy() {
+            PolicyView::One(policy) => policy.spec.scale,
+            PolicyView::None | PolicyView::Conflicting(..) => None,
+        };
+        let look = Look {
+            at: seen.at,
+            pressure: pressure(seen, node.objective),
+            spare: scale.is_some_and(|scale| spare(seen, &scale)),
+            interval: interval(seen),
+        };
+        self.operating.observe(&look);
+    }
+
+    /// What the assessment says of risk and cost, where a policy scales the service.
+    fn reckon(&mut self, seen: &Assessment, node: &Node, sheds: bool, line: &Line) {
+        let PolicyView::One(NamedPolicy { spec: PolicySpec { scale: Some(policy), .. }, .. }) = node.policy()
+        else {
+            return;
+        };
+        self.economy.observe(seen, &Terms::of(policy, node.objective, sheds, line));
+    }
+}
+
 impl Node {
     fn policy(&self) -> PolicyView<'_> {
         match self.policies.as_slice() {
@@ -357,7 +376,7 @@ impl Node {
     }
 }
 
-fn link_edges(services: &mut BTreeMap<ResourceId, Node>, document: &Declared, spec: &ServiceSpec) {
+fn link_edges(services: &mut ByResource<Node>, document: &Declared, spec: &ServiceSpec) {
     let Ok(caller) = document.service_id() else { return };
     for called in &spec.edges {
         let edge = ResourceId::edge(&document.namespace, &document.name, &called.callee);
@@ -441,6 +460,6 @@ mod tests {
         world.assess(service_assessment("catalog", 10, &[("load", 5.0)]));
         world.delete(DeclaredKind::Service, "staging", "catalog");
         assert!(world.input(&service("catalog")).is_none());
-        assert!(world.assessments.is_empty() && world.histories.is_empty() && world.last_good.is_empty());
+        assert!(world.seen.is_empty() && world.services().is_empty());
     }
 }

@@ -8,7 +8,7 @@ use analyze::{
 };
 use chassis::IdGenerator;
 use jiff::{SignedDuration, Timestamp};
-use plan::{report::PlanReport, world::World};
+use plan::{planner, report::PlanReport, world::World};
 use proto::model::{
     Action, ActuatorSpec, Assessment, AutonomyLevel, Capacity, DataQuality, Declared, DeclaredSpec,
     Directive, DirectiveKind, DirectiveRecord, DirectiveState, Generation, Objective, PolicySpec, Quality,
@@ -228,10 +228,14 @@ impl Policy for Ours {
             return Some(stay);
         }
         let input = self.world.input(&self.service)?;
-        let decision = plan::plan(&input, now, &mut self.ids).into_iter().next()?;
         if self.settings.sheds {
             self.admitted = input.economy.admission();
         }
+        // As in production, a service at rest is found by numbers alone; words are made where somebody reads them.
+        if !self.settings.reports && planner::rest(&input, now).is_some() {
+            return Some(Wish { replicas: view.total, admitted: self.admitted });
+        }
+        let decision = plan::plan(&input, now, &mut self.ids).into_iter().next()?;
         if self.settings.reports && self.reports.len() < REPORTS_MAX {
             self.reports.push((view.now_s, decision.report));
         }

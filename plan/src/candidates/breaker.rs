@@ -196,7 +196,7 @@ fn candidate(
 ) -> Candidate {
     let Change { setting, before, cost } = change;
     let (caller, callee) = (input.service.name(), called.callee.name());
-    let failing = value(seen, "error_ratio").map_or_else(|| "an unknown share".to_owned(), percent);
+    let failing = value(seen, "error_ratio").map_or_else(|| "an unknown share".to_owned(), |share| percent(share).to_string());
     let slow = setting
         .slow_call
         .map_or_else(String::new, |slow| format!(" or are slower than {} ms", slow.as_millis()));

@@ -475,7 +475,7 @@ impl<'a> Basis<'a> {
             ask("load now", by_load(demand.load), format!("{} requests/s", number(demand.load))),
             ask("trend", demand.need, format!("{} requests/s soon", number(demand.planned_load))),
             ask("window", demand.lasting_need, format!("over {} s", policy.cooldown_down.as_secs())),
-            ask("utilisation", busy, used.map_or_else(|| "unknown".to_owned(), percent)),
+            ask("utilisation", busy, used.map_or_else(|| "unknown".to_owned(), |used| percent(used).to_string())),
         ];
         if let Some(advice) = &self.advice {
             asked.push(ask("forecast", Some(f64::from(advice.replicas)), self.why()));

@@ -13,7 +13,7 @@ pub(super) fn check(candidate: &Candidate, situation: &Situation<'_>) -> Verdict
         (_, Some(fault)) if candidate.reduces => Veto(format!("{fault}; that forbids every reduction")),
         (Data::Partial { .. }, Some(fault)) => Pass(format!("{fault}; it reduces nothing")),
         (Data::Unknown { last_good: Some(_), .. }, Some(fault)) if candidate.follows_last_good.is_some() => {
-            let age = candidate.follows_last_good.map(seconds).unwrap_or_default();
+            let age = candidate.follows_last_good.map(|age| seconds(age).to_string()).unwrap_or_default();
             Pass(format!("{fault}; it reduces nothing and follows the last good assessment, {age} s old"))
         }
         (_, Some(fault)) => Veto(fault),

@@ -4,7 +4,11 @@
 use crate::backtest::ours::default_policy;
 use chassis::IdGenerator;
 use jiff::{SignedDuration, Timestamp};
-use plan::{planner, round::Rounds, world::World};
+use plan::{
+    round::{Rounds, plan_each},
+    shards::Threads,
+    world::World,
+};
 use proto::model::{
     Action, ActuatorSpec, Assessment, BreakerRule, Capacity, DataQuality, Declared, DeclaredSpec,
     DirectiveKind, DirectiveRecord, DirectiveState, EdgeSpec, Generation, LatePoint, Objective, Outlook,
@@ -38,6 +42,8 @@ pub(super) struct Plant {
     now: Timestamp,
     sequence: u64,
     generation: u64,
+    /// That share a round.
+    pub(super) threads: Threads,
 }
 
 impl Plant {
@@ -68,7 +74,16 @@ impl Plant {
             supports_dry_run: false,
             supports_undo: true,
         }];
-        Ok(Self { world, services, busy: Vec::new(), ids, now, sequence: 0, generation: 0 })
+        Ok(Self {
+            world,
+            services,
+            busy: Vec::new(),
+            ids,
+            now,
+            sequence: 0,
+            generation: 0,
+            threads: Threads::MIN,
+        })
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -116,7 +131,7 @@ impl Plant {
     pub(super) fn screen(&mut self, rounds: &mut Rounds, now: Timestamp) -> usize {
         self.busy.clear();
         rounds.begin();
-        rounds.screen(&self.world, self.world.services(), (now, false), &mut self.busy);
+        rounds.screen(&self.world, self.world.services(), (now, false), self.threads, &mut self.busy);
         rounds.end();
         self.busy.len()
     }
@@ -125,12 +140,14 @@ impl Plant {
     pub(super) fn plan_busy(&mut self, rounds: &mut Rounds, now: Timestamp) -> usize {
         let busy = std::mem::take(&mut self.busy);
         let mut records = Vec::new();
-        for service in &busy {
-            let Some(input) = self.world.input(service) else { continue };
-            for decision in planner::plan(&input, now, &mut self.ids) {
-                rounds.put(decision.report);
+        let planned = plan_each(&self.world, &busy, now, &mut self.ids, self.threads);
+        for (service, decisions) in busy.iter().zip(planned) {
+            let mut reports = Vec::with_capacity(decisions.len());
+            for decision in decisions {
+                reports.push(decision.report);
                 records.extend(decision.directive);
             }
+            rounds.put(service, reports);
         }
         self.busy = busy;
         let count = records.len();

@@ -1,7 +1,6 @@
 //! What policies have earned, through the API, on a real Postgres.
 
-use super::support::{config, database, lab, millis};
-use chassis::{ClientConfig, Context};
+use super::support::{Lab, database, lab, millis, start};
 use proto::client::{ProposeVerdict, Standings};
 use proto::model::{
     AutonomyLevel, Declared, Directive, DirectiveState, EvidenceSource, EvidenceVerdict, Standing,
@@ -9,25 +8,11 @@ use proto::model::{
 };
 use sqlx::postgres::PgConnectOptions;
 
-/// A running Knowledge, which ends with the test, and a client of its standings.
-struct Lab {
-    ctx: Context,
-    client: Standings,
-    database: PgConnectOptions,
+async fn standings(database: PgConnectOptions) -> Lab<Standings> {
+    start(database, Standings::new).await
 }
 
-impl Lab {
-    async fn start() -> Self {
-        Self::on(database().await).await
-    }
-
-    async fn on(database: PgConnectOptions) -> Self {
-        let ctx = Context::system();
-        let handle = knowledge::start(config(&database), ctx.clone()).await.unwrap();
-        let channel = chassis::grpc::channel(&ClientConfig::plain(handle.addr)).unwrap();
-        Self { ctx, client: Standings::new(channel), database }
-    }
-
+impl Lab<Standings> {
     fn change(&self, generation: u64, earned: AutonomyLevel) -> Standing {
         Standing {
             policy: "catalog".to_owned(),
@@ -53,78 +38,67 @@ impl Lab {
             at: millis(self.ctx.clock.now()),
         }
     }
-
-    /// The next start on the same database.
-    async fn restarted(self) -> Self {
-        self.ctx.stopper.stop();
-        Self::on(self.database.clone()).await
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        self.ctx.stopper.stop();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_changes_at_once_one_is_refused_and_told_the_other() {
-    let lab = Lab::start().await;
+    let lab = standings(database().await).await;
     let (first, second) = (lab.change(1, AutonomyLevel::Approve), lab.change(1, AutonomyLevel::Recommend));
-    assert_eq!(lab.client.record(first.clone()).await.unwrap(), (true, first.clone()));
-    assert_eq!(lab.client.record(second).await.unwrap(), (false, first.clone()));
+    assert_eq!(lab.knowledge.record(first.clone()).await.unwrap(), (true, first.clone()));
+    assert_eq!(lab.knowledge.record(second).await.unwrap(), (false, first.clone()));
     let gap = lab.change(3, AutonomyLevel::Act);
-    assert_eq!(lab.client.record(gap).await.unwrap(), (false, first));
+    assert_eq!(lab.knowledge.record(gap).await.unwrap(), (false, first));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_change_is_listed_and_all_are_told_after_a_restart() {
-    let lab = Lab::start().await;
+    let lab = standings(database().await).await;
     let changes = [lab.change(1, AutonomyLevel::Approve), lab.change(2, AutonomyLevel::Recommend)];
     for change in changes.clone() {
-        assert!(lab.client.record(change).await.unwrap().0);
+        assert!(lab.knowledge.record(change).await.unwrap().0);
     }
     let edge = Standing {
         resource: "edge:staging/catalog->inventory".parse().unwrap(),
         ..lab.change(1, AutonomyLevel::Observe)
     };
-    assert!(lab.client.record(edge.clone()).await.unwrap().0);
-    let lab = lab.restarted().await;
-    assert_eq!(lab.client.list().await.unwrap(), [edge, changes[1].clone()]);
+    assert!(lab.knowledge.record(edge.clone()).await.unwrap().0);
+    lab.ctx.stopper.stop();
+    let lab = standings(lab.database.clone()).await;
+    assert_eq!(lab.knowledge.list().await.unwrap(), [edge, changes[1].clone()]);
     let [older, newer] = changes;
     let resource = older.resource.clone();
-    assert_eq!(lab.client.history("catalog", &resource, 0).await.unwrap(), [newer, older]);
+    assert_eq!(lab.knowledge.history("catalog", &resource, 0).await.unwrap(), [newer, older]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_must_say_why() {
-    let lab = Lab::start().await;
+    let lab = standings(database().await).await;
     let silent = Standing {
         cause: StandingCause::Set,
         reason: " ".to_owned(),
         actor: "ann".to_owned(),
         ..lab.change(1, AutonomyLevel::Act)
     };
-    let refused = lab.client.record(silent).await.unwrap_err();
+    let refused = lab.knowledge.record(silent).await.unwrap_err();
     assert!(chassis::chain(&refused).contains("reason"), "{}", chassis::chain(&refused));
-    assert!(lab.client.list().await.unwrap().is_empty());
+    assert!(lab.knowledge.list().await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn evidence_is_told_once_and_the_oldest_goes() {
-    let lab = Lab::start().await;
-    assert_eq!(lab.client.record_evidence(vec![lab.evidence("a"), lab.evidence("b")]).await.unwrap(), 2);
-    assert_eq!(lab.client.record_evidence(vec![lab.evidence("a")]).await.unwrap(), 0);
+    let lab = standings(database().await).await;
+    assert_eq!(lab.knowledge.record_evidence(vec![lab.evidence("a"), lab.evidence("b")]).await.unwrap(), 2);
+    assert_eq!(lab.knowledge.record_evidence(vec![lab.evidence("a")]).await.unwrap(), 0);
     let mut older = lab.evidence("old");
     older.at = jiff::Timestamp::UNIX_EPOCH;
-    assert_eq!(lab.client.record_evidence(vec![older]).await.unwrap(), 1);
+    assert_eq!(lab.knowledge.record_evidence(vec![older]).await.unwrap(), 1);
     let many = (0..1_000).map(|n| lab.evidence(&format!("many {n}"))).collect();
-    assert_eq!(lab.client.record_evidence(many).await.unwrap(), 1_000);
-    let found = lab.client.evidence("catalog", None, 10_000).await.unwrap();
+    assert_eq!(lab.knowledge.record_evidence(many).await.unwrap(), 1_000);
+    let found = lab.knowledge.evidence("catalog", None, 10_000).await.unwrap();
     assert!(found.iter().all(|evidence| evidence.subject != "old"), "the oldest has gone");
     assert!(found.len() >= 1_000, "{}", found.len());
     let resource = "service:staging/other".parse().unwrap();
-    assert!(lab.client.evidence("", Some(&resource), 0).await.unwrap().is_empty());
+    assert!(lab.knowledge.evidence("", Some(&resource), 0).await.unwrap().is_empty());
 }
 
 fn policy(autonomy: AutonomyLevel) -> Vec<Declared> {
@@ -140,7 +114,7 @@ async fn nothing_is_taken_above_the_level_that_is_declared_earned_and_allowed() 
     use AutonomyLevel::{Act, Approve, Observe, Recommend};
     let ledger = lab().await;
     // Another instance on the same database.
-    let standings = Lab::on(ledger.database.clone()).await;
+    let standings = self::standings(ledger.database.clone()).await;
     ledger.knowledge.apply(policy(Approve)).await.unwrap();
     let earns = |resource: &str, earned, cap| Standing {
         policy: "shop".to_owned(),
@@ -151,7 +125,7 @@ async fn nothing_is_taken_above_the_level_that_is_declared_earned_and_allowed() 
     for standing in
         [earns("service:staging/poor", Recommend, None), earns("service:staging/capped", Act, Some(Observe))]
     {
-        assert!(standings.client.record(standing).await.unwrap().0);
+        assert!(standings.knowledge.record(standing).await.unwrap().0);
     }
     for (resource, level, taken) in [
         ("service:staging/catalog", Act, false),
@@ -181,13 +155,13 @@ async fn what_a_policy_did_is_taken_back_after_it_was_demoted_for_it() {
     use DirectiveState::{Accepted, Applied, Delivered, Issued, Verifying};
     const CATALOG: &str = "service:staging/catalog";
     let ledger = lab().await;
-    let standings = Lab::on(ledger.database.clone()).await;
+    let standings = self::standings(ledger.database.clone()).await;
     ledger.knowledge.apply(policy(AutonomyLevel::Act)).await.unwrap();
     let harmful = ledger.directive(CATALOG, 0);
     ledger.knowledge.propose(harmful.clone()).await.unwrap();
     ledger.walk(harmful.id, &[Issued, Delivered, Accepted, Applied, Verifying]).await;
     let demoted = Standing { policy: "shop".to_owned(), ..standings.change(1, AutonomyLevel::Observe) };
-    assert!(standings.client.record(demoted).await.unwrap().0);
+    assert!(standings.knowledge.record(demoted).await.unwrap().0);
     let again = ledger.directive(CATALOG, 1);
     assert!(ledger.knowledge.propose(again.clone()).await.is_err());
     let of_nothing = Directive { undo_of: Some(again.id), ..ledger.directive(CATALOG, 1) };
@@ -199,7 +173,7 @@ async fn what_a_policy_did_is_taken_back_after_it_was_demoted_for_it() {
         resource: elsewhere.resource.clone(),
         ..standings.change(1, AutonomyLevel::Observe)
     };
-    assert!(standings.client.record(of_another).await.unwrap().0);
+    assert!(standings.knowledge.record(of_another).await.unwrap().0);
     assert!(ledger.knowledge.propose(elsewhere).await.is_err(), "it stands at another resource");
     let undo = Directive { undo_of: Some(harmful.id), ..ledger.directive(CATALOG, 1) };
     assert_eq!(ledger.knowledge.propose(undo).await.unwrap().verdict, ProposeVerdict::Accepted);

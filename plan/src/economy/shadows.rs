@@ -32,9 +32,9 @@ const SPENT_SAMPLES: f64 = 2_400.0;
 const COST_PRESSED: f64 = 1.03;
 /// ... where it buys much: one percent of cost takes at least so many percent off what is late.
 const ELASTICITY_MIN: f64 = 15.0;
-/// Where no price keeps to the budget, a dearer one is worth it as long as a tenth more cost halves what is late. What no number of
-/// replicas could have prevented is no reason to pay more from now on.
-const ELASTICITY_WORTH: f64 = 8.0;
+/// Where no price keeps to the budget, a dearer one is worth it as long as a tenth more cost takes a third off what is late. What no
+/// number of replicas could have prevented is no reason to pay more from now on.
+const ELASTICITY_WORTH: f64 = 4.0;
 /// Where nothing is promised.
 pub const ALLOWED_DEFAULT: f64 = 0.001;
 

@@ -129,7 +129,7 @@ pub async fn start(
     let readiness = Readiness::default();
     let metrics = chassis::metrics::serve_http(whole, metrics_listen, readiness.clone())
         .await
-        .context("cannot serve metrics")?;
+        .context("cannot serve metrics at the address of --metrics-listen")?;
     let [for_knowledge, for_analyze, for_monitor, for_plan, for_execute] =
         std::array::from_fn(|_| part(whole));
 

@@ -7,6 +7,7 @@ mod trace;
 use super::offline::Usage;
 use crate::cli::{Output, duration};
 use crate::endpoints::Clients;
+use crate::offline::progress;
 use crate::output::{self, Format, table};
 use breaker::sim::{
     Drill, Errors, Scenario, Until, by_name, drill, names, openings, poisson, run as play, scenarios, wilson,
@@ -202,7 +203,12 @@ fn simulate(args: &SimulateArgs) -> anyhow::Result<u8> {
     }
     let rows = match &args.trace {
         Some(path) => trace::play(path, &chosen, args.seed)?,
-        None => chosen.iter().flat_map(|policy| generated(policy, args)).collect(),
+        None => {
+            let bar = progress::bar(chosen.len(), "policies");
+            let played = bar.wrap_iter(chosen.iter()).flat_map(|policy| generated(policy, args)).collect();
+            bar.finish_and_clear();
+            played
+        }
     };
     output::print(args.output, &rows, |rows| show(rows))?;
     Ok(chassis::exit::DONE)

@@ -82,7 +82,7 @@ where
         let readiness = Readiness::default();
         let metrics = chassis::metrics::serve_http(&ctx, metrics, readiness.clone())
             .await
-            .context("cannot serve metrics")?;
+            .context("cannot serve metrics at the address of --metrics-listen")?;
         let (addr, health) = start(ctx.clone()).await.with_context(|| format!("cannot start {name}"))?;
         readiness.add(health);
         tracing::info!(service = name, %addr, %metrics, "up");

@@ -1,5 +1,5 @@
 //! The webhook actuator: `notify` directives become HTTP posts, to any receiver of JSON or to an Alertmanager. The receiver can
-//! tell a repetition by the directive's id, and what was posted is not posted again.
+//! tell a repetition by the directive's id, and a post of ours by its signature; what was posted is not posted again.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use proto::model::{
     ResourceId, ResourcePattern,
 };
 use reqwest::{Client, StatusCode, Url, redirect};
+use ring::hmac;
 use serde_json::{Value, json};
 
 use crate::actuator::{Actuator, ApplyOutcome};
@@ -20,6 +21,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 86_400);
 /// Names the directive to the receiver.
 const IDEMPOTENCY: &str = "idempotency-key";
+
+/// Says that the post is ours: `sha256=` and the HMAC-SHA256 of the body under the shared secret, in hexadecimal.
+const SIGNATURE: &str = "x-homeostat-signature";
+/// Bytes of a secret that nobody guesses, at least.
+const SECRET_MIN: usize = 16;
 
 /// What is posted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,9 +46,28 @@ pub enum OpenError {
     /// The address is of no use.
     #[error("{0:?} is no address of HTTP")]
     Address(String),
+    /// The secret is too easy to guess.
+    #[error("the signing secret must have at least {SECRET_MIN} bytes")]
+    Secret,
     /// There is no TLS.
     #[error("cannot speak HTTP")]
     Client(#[source] reqwest::Error),
+}
+
+/// By what the receiver knows us. Printed without its values.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    /// Sent as a bearer's.
+    pub token: Option<String>,
+    /// Signs each post, and is not sent.
+    pub signing: Option<String>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { token, signing } = self;
+        write!(f, "Secrets {{ token: {}, signing: {} }}", token.is_some(), signing.is_some())
+    }
 }
 
 /// Posts notifications.
@@ -52,20 +77,20 @@ pub struct WebhookActuator {
     client: Client,
     url: Url,
     form: Form,
-    token: Option<String>,
+    secrets: Secrets,
     posted: FileGenerations,
 }
 
 impl WebhookActuator {
-    /// For these services. `posted` remembers what was posted; `token` is sent as a bearer's.
+    /// For these services. `posted` remembers what was posted.
     ///
     /// # Errors
-    /// When a name or the address breaks a rule.
+    /// When a name, the address or a secret breaks a rule.
     pub fn new(
         instance: &str,
         services: Vec<ResourcePattern>,
         (url, form): (&str, Form),
-        token: Option<String>,
+        secrets: Secrets,
         posted: FileGenerations,
     ) -> Result<Self, OpenError> {
         let spec = ActuatorSpec {
@@ -78,6 +103,9 @@ impl WebhookActuator {
             supports_undo: true,
         };
         spec.validate()?;
+        if secrets.signing.as_ref().is_some_and(|secret| secret.len() < SECRET_MIN) {
+            return Err(OpenError::Secret);
+        }
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let mut url = parsed.ok_or_else(|| OpenError::Address(url.to_owned()))?;
         if form == Form::Alertmanager && url.path() == "/" {
@@ -90,7 +118,7 @@ impl WebhookActuator {
             .user_agent(concat!("homeostat-webhook/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(OpenError::Client)?;
-        Ok(Self { spec, client, url, form, token, posted })
+        Ok(Self { spec, client, url, form, secrets, posted })
     }
 
     fn body(&self, directive: &Directive, urgency: NotifyUrgency, resolved: bool) -> Value {
@@ -110,15 +138,19 @@ impl WebhookActuator {
     }
 
     async fn post(&self, directive: &Directive, body: &Value) -> ApplyOutcome {
+        let body = body.to_string();
         let mut request = self
             .client
             .post(self.url.clone())
             .header(IDEMPOTENCY, directive.id.to_string())
-            .header(reqwest::header::CONTENT_TYPE, "application/json")
-            .body(body.to_string());
-        if let Some(token) = &self.token {
+            .header(reqwest::header::CONTENT_TYPE, "application/json");
+        if let Some(secret) = &self.secrets.signing {
+            request = request.header(SIGNATURE, signature(secret, &body));
+        }
+        if let Some(token) = &self.secrets.token {
             request = request.bearer_auth(token);
         }
+        let request = request.body(body);
         match request.send().await.map_err(reqwest::Error::without_url) {
             Ok(answer) => of_status(answer.status()),
             Err(error) if error.is_connect() => ApplyOutcome::failed(chassis::chain(&error)),
@@ -126,6 +158,12 @@ impl WebhookActuator {
             Err(error) => ApplyOutcome::unknown(chassis::chain(&error)),
         }
     }
+}
+
+fn signature(secret: &str, body: &str) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), body.as_bytes());
+    let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
 }
 
 /// The same labels say the same alert: what is over ends the one that began.

@@ -68,9 +68,9 @@ pub enum StartError {
     /// A metric's name is not valid.
     #[error("Analyze's metrics cannot be registered")]
     Metrics(#[source] ::prometheus::Error),
-    /// There is no TLS to ask Prometheus servers with.
+    /// There is no TLS as configured to ask Prometheus servers with.
     #[error("Analyze cannot ask Prometheus servers")]
-    Queries(#[source] reqwest::Error),
+    Queries(#[source] prometheus::AskerError),
 }
 
 /// Checks the settings, opens the port, and starts the work as tasks of `ctx`. Does not wait for Knowledge: until it answers,

@@ -22,6 +22,10 @@ pub enum Actuator {
         /// A file with the token to post with.
         #[arg(long)]
         bearer_token_file: Option<PathBuf>,
+        /// A file with a secret of 16 bytes or more that the receiver has too: each post is signed with it, HMAC-SHA256 of the
+        /// body in the header x-homeostat-signature.
+        #[arg(long)]
+        signing_secret_file: Option<PathBuf>,
         /// For whom.
         #[command(flatten)]
         common: Common,

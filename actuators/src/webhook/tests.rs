@@ -29,8 +29,14 @@ async fn receiver(status: &'static str) -> (String, impl Future<Output = String>
 fn actuator(url: &str, form: Form, dir: &std::path::Path) -> WebhookActuator {
     let all = ResourcePattern::new(ResourceKind::Service, "*", "*").unwrap();
     let posted = FileGenerations::open(dir.join("posted.json")).unwrap();
-    WebhookActuator::new("one", vec![all], (url, form), Some("secret".to_owned()), posted).unwrap()
+    WebhookActuator::new("one", vec![all], (url, form), secrets(), posted).unwrap()
 }
+
+fn secrets() -> Secrets {
+    Secrets { token: Some("secret".to_owned()), signing: Some(SIGNING.to_owned()) }
+}
+
+const SIGNING: &str = "sixteen bytes or more";
 
 fn notify(resolved: bool) -> Directive {
     let action = Action::Notify { urgency: NotifyUrgency::Page, resolved };
@@ -102,5 +108,36 @@ async fn a_dry_run_posts_nothing_and_other_directives_are_refused() {
     assert!(matches!(actuator.apply(&scale(1, 2), false).await, ApplyOutcome::Refused { .. }));
     let all = ResourcePattern::new(ResourceKind::Service, "*", "*").unwrap();
     let posted = FileGenerations::open(dir.path().join("other.json")).unwrap();
-    assert!(WebhookActuator::new("one", vec![all], ("file:///etc", Form::Json), None, posted).is_err());
+    assert!(WebhookActuator::new("one", vec![all], ("file:///etc", Form::Json), Secrets::default(), posted).is_err());
+}
+
+#[test]
+fn the_signature_is_hmac_sha256_as_rfc_4231_has_it() {
+    let signed = signature("Jefe", "what do ya want for nothing?");
+    assert_eq!(signed, "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+}
+
+#[tokio::test]
+async fn a_post_is_signed_over_the_bytes_that_arrive() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, heard) = receiver("204 No Content").await;
+    let actuator = actuator(&url, Form::Json, dir.path());
+    let directive = notify(false);
+    let (_, request) = tokio::join!(actuator.apply(&directive, false), heard);
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let shown = head.lines().find_map(|line| line.strip_prefix("x-homeostat-signature: ")).unwrap();
+    assert_eq!(shown, signature(SIGNING, body));
+    assert_ne!(shown, signature("another secret of theirs", body));
+    assert_ne!(shown, signature(SIGNING, &body.replace("page", "ticket")), "a changed body is not ours");
+}
+
+#[test]
+fn secrets_are_not_printed_and_short_ones_not_taken() {
+    let printed = format!("{:?}", secrets());
+    assert_eq!(printed, "Secrets { token: true, signing: true }");
+    let dir = tempfile::tempdir().unwrap();
+    let posted = FileGenerations::open(dir.path().join("posted.json")).unwrap();
+    let short = Secrets { signing: Some("guess me".to_owned()), ..Secrets::default() };
+    let made = WebhookActuator::new("one", Vec::new(), ("http://localhost", Form::Json), short, posted);
+    assert!(matches!(made, Err(OpenError::Secret)), "{made:?}");
 }

@@ -2,14 +2,17 @@
 //! bytes; follows no redirect and uses no proxy.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chassis::{Invalid, Validate, config::duration};
 use jiff::Timestamp;
-use reqwest::{Client, Url, redirect};
+use reqwest::{Certificate, Client, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize};
 
 use crate::slo::queried::{Answer, SERIES_MAX, Sample};
+
+mod credentials;
 
 /// Bytes of one answer: 10,000 series with 400 bytes of labels.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -29,19 +32,55 @@ pub struct PrometheusConfig {
     /// How long an answer may take.
     #[serde(with = "duration")]
     pub timeout: Duration,
+    /// A file with the token that `url` is shown with each question; read each time, so it may change. No other server sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bearer_token_file: Option<PathBuf>,
+    /// Instead of a token, the name for `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// A file with the password that goes with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// Certificates (PEM) of authorities that are trusted besides the public ones; read at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for PrometheusConfig {
     fn default() -> Self {
-        Self { url: None, interval: Duration::from_secs(15), timeout: Duration::from_secs(5) }
+        Self {
+            url: None,
+            interval: Duration::from_secs(15),
+            timeout: Duration::from_secs(5),
+            bearer_token_file: None,
+            username: None,
+            password_file: None,
+            ca_file: None,
+        }
     }
 }
 
 impl Validate for PrometheusConfig {
     fn validate(&self) -> Result<(), Invalid> {
-        let Self { url, interval, timeout } = self;
+        let Self { url, interval, timeout, bearer_token_file, username, password_file, ca_file: _ } = self;
         if let Some(url) = url.as_ref().filter(|url| endpoint(url).is_err()) {
             return Err(Invalid::new("url", url, "must be http://... or https://..."));
+        }
+        let given = [
+            ("bearer_token_file", bearer_token_file.is_some()),
+            ("username", username.is_some()),
+            ("password_file", password_file.is_some()),
+        ];
+        if let Some((key, _)) = given.into_iter().find(|(_, given)| *given && url.is_none()) {
+            return Err(Invalid::new(key, "", "needs url: it is shown to that server alone"));
+        }
+        match given.map(|(_, given)| given) {
+            [true, true, _] | [true, _, true] => {
+                return Err(Invalid::new("bearer_token_file", "", "excludes username and password_file"));
+            }
+            [_, true, false] => return Err(Invalid::new("password_file", "", "is needed with username")),
+            [_, false, true] => return Err(Invalid::new("username", "", "is needed with password_file")),
+            _ => {}
         }
         for (key, span, least) in [("interval", interval, 500), ("timeout", timeout, 100)] {
             if !(Duration::from_millis(least)..=Duration::from_secs(3_600)).contains(span) {
@@ -52,32 +91,55 @@ impl Validate for PrometheusConfig {
     }
 }
 
+/// Why nobody can be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AskerError {
+    /// The file of certificates is not there or not readable.
+    #[error("cannot read prometheus.ca_file {}", path.display())]
+    CaFile {
+        /// Which file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// It is something else.
+    #[error("prometheus.ca_file {} holds no certificate in PEM", .0.display())]
+    NoCertificate(PathBuf),
+    /// There is no TLS.
+    #[error("cannot speak HTTP")]
+    Client(#[source] reqwest::Error),
+}
+
 /// Asks.
 #[derive(Debug, Clone)]
 pub(super) struct Asker {
     client: Client,
-    timeout: Duration,
+    config: PrometheusConfig,
 }
 
 impl Asker {
     /// One pool of connections.
     ///
     /// # Errors
-    /// If TLS cannot be set up.
-    pub fn new(timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
+    /// If TLS cannot be set up as configured.
+    pub fn new(config: PrometheusConfig) -> Result<Self, AskerError> {
+        let client = certificates(&config)?
+            .into_iter()
+            .fold(Client::builder(), reqwest::ClientBuilder::add_root_certificate)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .user_agent(concat!("homeostat-analyze/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, timeout })
+            .build()
+            .map_err(AskerError::Client)?;
+        Ok(Self { client, config })
     }
 
     /// What the server says of the query at that moment.
     pub async fn ask(&self, server: &str, query: &str, at: Timestamp) -> Answer {
-        match tokio::time::timeout(self.timeout, self.untimed(server, query, at)).await {
+        let timeout = self.config.timeout;
+        match tokio::time::timeout(timeout, self.untimed(server, query, at)).await {
             Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {}", duration::format(self.timeout))),
+            Err(_) => Err(format!("no answer within {}", duration::format(timeout))),
         }
     }
 
@@ -85,10 +147,14 @@ impl Asker {
         let mut url = endpoint(server)?;
         let moment = format!("{:.3}", at.as_millisecond() as f64 / 1_000.0);
         url.query_pairs_mut().append_pair("query", query).append_pair("time", &moment);
-        let sent = self.client.get(url).send().await;
+        let request = credentials::show(self.client.get(url.clone()), &url, &self.config).await?;
+        let sent = request.send().await;
         let mut response =
             sent.map_err(|error| format!("cannot be asked: {}", chassis::chain(&error.without_url())))?;
         let status = response.status();
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(credentials::refused(status, &url, &self.config));
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|_| "the answer broke off".to_owned())? {
             if body.len() + chunk.len() > BODY_BYTES_MAX {
@@ -101,6 +167,13 @@ impl Asker {
             false => format!("the server answered {status}: {problem}"),
         })
     }
+}
+
+fn certificates(config: &PrometheusConfig) -> Result<Vec<Certificate>, AskerError> {
+    let Some(path) = &config.ca_file else { return Ok(Vec::new()) };
+    let pem = std::fs::read(path).map_err(|source| AskerError::CaFile { path: path.clone(), source })?;
+    let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+    if found.is_empty() { Err(AskerError::NoCertificate(path.clone())) } else { Ok(found) }
 }
 
 fn endpoint(server: &str) -> Result<Url, String> {
@@ -168,6 +241,10 @@ fn sample(series: Series) -> Option<Sample> {
 fn cut(text: &str) -> String {
     text.chars().take(COMPLAINT_MAX).collect()
 }
+
+#[cfg(test)]
+#[path = "prometheus/tests.rs"]
+mod asked;
 
 #[cfg(test)]
 mod tests {

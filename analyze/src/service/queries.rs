@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use super::core::Core;
-use super::prometheus::{Asker, PrometheusConfig};
+use super::prometheus::{Asker, AskerError, PrometheusConfig};
 use crate::slo::objective::Promql;
 use crate::slo::queried::Answer;
 use crate::slo::rules;
@@ -20,8 +20,8 @@ const QUESTIONS_AT_ONCE: usize = 8;
 /// Queries of one round; those beyond are told as not asked.
 const QUESTIONS_MAX: usize = 5_000;
 
-pub(super) fn spawn(ctx: &Context, core: Arc<Core>, config: PrometheusConfig) -> Result<(), reqwest::Error> {
-    let asker = Asker::new(config.timeout)?;
+pub(super) fn spawn(ctx: &Context, core: Arc<Core>, config: PrometheusConfig) -> Result<(), AskerError> {
+    let asker = Asker::new(config.clone())?;
     let (stopper, clock) = (ctx.stopper.clone(), ctx.clock.clone());
     ctx.tasks.spawn("analyze-queries", OnFailure::StopProcess, async move {
         let mut interval = tokio::time::interval(config.interval);

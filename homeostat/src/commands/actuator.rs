@@ -15,7 +15,11 @@ use actuators::{
 };
 use anyhow::Context as _;
 use chassis::{Context, run};
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 /// Runs one until stopped.
 pub fn actuator(global: &Global, command: Actuator) -> ExitCode {
@@ -38,20 +42,28 @@ pub fn actuator(global: &Global, command: Actuator) -> ExitCode {
                     () = cadence.keep() => Ok(()),
                 }
             }
-            Actuator::Webhook { url, form, bearer_token_file, common } => {
-                let token = bearer_token_file.map(std::fs::read_to_string).transpose();
-                let token = token.context("cannot read the token")?.map(|token| token.trim().to_owned());
+            Actuator::Webhook { url, form, bearer_token_file, signing_secret_file, common } => {
+                let token = secret(bearer_token_file.as_deref())?;
+                let signing = secret(signing_secret_file.as_deref())?;
+                let secrets = webhook::Secrets { token, signing };
                 let posted = FileGenerations::open(state(&global, &common, "webhook"))?;
                 let form = match form {
                     Form::Json => webhook::Form::Json,
                     Form::Alertmanager => webhook::Form::Alertmanager,
                 };
                 let Common { instance, services, .. } = common;
-                let webhook = WebhookActuator::new(&instance, services, (&url, form), token, posted)?;
+                let webhook = WebhookActuator::new(&instance, services, (&url, form), secrets, posted)?;
                 serve(&global, Arc::new(webhook), &ctx).await
             }
         }
     })
+}
+
+/// What stands in a file, without the line's end.
+fn secret(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let Some(file) = file else { return Ok(None) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Some(text.trim().to_owned()))
 }
 
 /// Each instance keeps its own.

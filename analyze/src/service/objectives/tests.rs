@@ -227,6 +227,24 @@ fn answers_tell_an_objective_made_of_queries_and_assessments_do_not() {
 }
 
 #[test]
+fn an_objective_whose_server_refuses_the_token_is_unknown_and_says_why() {
+    let mut book = settled();
+    book.replace(vec![asked("")], Vec::new());
+    let none = |_: &ResourceId| None;
+    let second = Duration::from_secs(1);
+    book.answered(at(0), second, &answers(0.0, 0.0), &none);
+    book.answered(at(1), second, &answers(50.0, 0.0), &none);
+    assert_eq!(book.page("", 10, at(1)).remove(0).state.standing, ObjectiveStanding::Met);
+    let refusal =
+        "the server answered 401 Unauthorized: it does not take the token of prometheus.bearer_token_file";
+    let refused = answers(0.0, 0.0).into_keys().map(|query| (query, Err(refusal.to_owned()))).collect();
+    book.answered(at(2), second, &refused, &none);
+    let found = book.page("", 10, at(2)).remove(0);
+    assert_eq!(found.state.standing, ObjectiveStanding::Unknown);
+    assert!(found.readings.iter().all(|reading| reading.problem.contains(refusal)), "{:?}", found.readings);
+}
+
+#[test]
 fn queries_are_grouped_by_any_label_of_their_series() {
     let mut book = settled();
     book.replace(vec![asked(", homeostat.io/group-by: tenant")], Vec::new());

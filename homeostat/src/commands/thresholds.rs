@@ -259,15 +259,7 @@ async fn review(
     (lower, upper): (Option<f64>, Option<f64>),
 ) -> anyhow::Result<()> {
     let ThresholdReviewArgs { signal, generation, reason, output } = args;
-    let decision = ThresholdDecision {
-        signal,
-        review,
-        generation,
-        lower,
-        upper,
-        reviewer: person(),
-        reason,
-    };
+    let decision = ThresholdDecision { signal, review, generation, lower, upper, reviewer: person(), reason };
     let threshold = clients.knowledge()?.review_threshold(decision).await?;
     output::print(output.output, &threshold, |threshold| show_versions(std::slice::from_ref(threshold)))
 }

@@ -47,6 +47,7 @@ fn the_contract_parses() {
         "homeostat forecast CSV --horizon 30m --step 1m --quantiles 0.1,0.5,0.9",
         "homeostat score nab --data DIR --results DIR --files LIST --output json",
         "homeostat score forecast --train F --test F --season 24",
+        "homeostat score calibration --seed 2 --series 10 --interval 5m --details --output json",
         "homeostat bench directives --output json",
     ] {
         Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -138,6 +138,7 @@ fn secrets_are_not_printed_and_short_ones_not_taken() {
     let dir = tempfile::tempdir().unwrap();
     let posted = FileGenerations::open(dir.path().join("posted.json")).unwrap();
     let short = Secrets { signing: Some("guess me".to_owned()), ..Secrets::default() };
-    let made = WebhookActuator::new("one", Vec::new(), ("http://localhost", Form::Json), short, posted);
+    let all = ResourcePattern::new(ResourceKind::Service, "*", "*").unwrap();
+    let made = WebhookActuator::new("one", vec![all], ("http://localhost", Form::Json), short, posted);
     assert!(matches!(made, Err(OpenError::Secret)), "{made:?}");
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 use chassis::IdGenerator;
 use jiff::Timestamp;
-use proto::model::ResourceId;
+use proto::model::{Directive, ResourceId};
 
 /// The newest reports of one service and its edges: those of the last whole plan, and what was found since, while it rests.
 #[derive(Debug, Clone)]
@@ -128,6 +128,9 @@ impl Rounds {
         threads: Threads,
         busy: &mut Vec<ResourceId>,
     ) {
+        if self.held.is_empty() {
+            self.held.reserve(services.len());
+        }
         let mut looks = std::mem::take(&mut self.looks);
         looks.resize(services.len(), Look::Busy);
         shards::fill(services, &mut looks, threads, Scratch::default, |scratch, service| {
@@ -168,6 +171,32 @@ impl Rounds {
     }
 }
 
+/// What was decided about one service and its edges.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Planned {
+    /// Why, of each resource.
+    pub reports: Vec<PlanReport>,
+    /// To be proposed.
+    pub directives: Vec<Directive>,
+    /// What the independent check found wrong with directives that were therefore not given, and where.
+    pub faults: Vec<(ResourceId, Vec<String>)>,
+}
+
+impl Planned {
+    /// Sorts decisions by what becomes of them.
+    pub fn of(decisions: Vec<Decision>) -> Self {
+        let mut planned = Self { reports: Vec::with_capacity(decisions.len()), ..Self::default() };
+        for Decision { directive, report, faults } in decisions {
+            if !faults.is_empty() {
+                planned.faults.push((report.resource.clone(), faults));
+            }
+            planned.reports.push(report);
+            planned.directives.extend(directive);
+        }
+        planned
+    }
+}
+
 /// Plans each of these services whole, as one of a round: all see the same world, and what comes out is the same, in the same
 /// order, for any number of threads.
 pub fn plan_each(
@@ -176,19 +205,18 @@ pub fn plan_each(
     now: Timestamp,
     ids: &mut IdGenerator,
     threads: Threads,
-) -> Vec<Vec<Decision>> {
+) -> Vec<Planned> {
     // Each has a generator of its own, handed out in order.
     let seeded: Vec<_> = services.iter().map(|service| (service, ids.next_u64())).collect();
-    let mut planned = vec![Vec::new(); services.len()];
+    let mut planned = vec![Planned::default(); services.len()];
     shards::fill(
         &seeded,
         &mut planned,
         threads,
         || (),
         |(), (service, seed)| {
-            let input = world.input(service);
-            input
-                .map_or_else(Vec::new, |input| planner::plan(&input, now, &mut IdGenerator::from_seed(*seed)))
+            let plan = |input| planner::plan(&input, now, &mut IdGenerator::from_seed(*seed));
+            world.input(service).map(plan).map(Planned::of).unwrap_or_default()
         },
     );
     planned
@@ -205,9 +233,9 @@ mod tests {
         let mut busy = Vec::new();
         rounds.begin();
         rounds.screen(&plant.world, plant.world.services(), (now, false), Threads::MIN, &mut busy);
-        let planned = plan_each(&plant.world, &busy, now, &mut IdGenerator::from_seed(1), Threads::MIN);
-        for (service, decisions) in busy.iter().zip(planned) {
-            rounds.put(service, decisions.into_iter().map(|decision| decision.report).collect());
+        let all = plan_each(&plant.world, &busy, now, &mut IdGenerator::from_seed(1), Threads::MIN);
+        for (service, planned) in busy.iter().zip(all) {
+            rounds.put(service, planned.reports);
         }
         rounds.end();
         busy.len()

@@ -11,9 +11,8 @@ use crate::{
     grpc,
     input::PolicyView,
     metrics::Metrics,
-    planner::Decision,
     report::PlanReport,
-    round::{Rounds, plan_each},
+    round::{Planned, Rounds, plan_each},
     shards::{self, Threads},
     world::World,
 };
@@ -285,10 +284,10 @@ impl Planner {
         let timer = self.metrics.round.start_timer();
         let all = some.is_none();
         let busy = self.busy(some, unprompted);
-        for (service, decisions) in busy.iter().zip(self.decide(&busy)) {
+        for (service, planned) in busy.iter().zip(self.decide(&busy)) {
             let policies = self.world.assessment(service).map_or(&[][..], |seen| &seen.budget_policies);
-            decisions.iter().for_each(|decision| self.refusals.note(&decision.report, policies));
-            self.carry_out(service, decisions, since);
+            planned.reports.iter().for_each(|report| self.refusals.note(report, policies));
+            self.carry_out(service, planned, since);
         }
         if all {
             // What was deleted has no report any more.
@@ -315,7 +314,7 @@ impl Planner {
     }
 
     /// Plans each of these services.
-    fn decide(&self, services: &[ResourceId]) -> Vec<Vec<Decision>> {
+    fn decide(&self, services: &[ResourceId]) -> Vec<Planned> {
         let now = self.ctx.clock.now();
         match self.links.broken() {
             Some(reason) => services.iter().map(|service| self.idle(service, now, &reason)).collect(),
@@ -323,32 +322,28 @@ impl Planner {
         }
     }
 
-    fn idle(&self, service: &ResourceId, now: Timestamp, reason: &str) -> Vec<Decision> {
-        let Some(input) = self.world.input(service) else { return Vec::new() };
+    fn idle(&self, service: &ResourceId, now: Timestamp, reason: &str) -> Planned {
+        let Some(input) = self.world.input(service) else { return Planned::default() };
         let mut report = PlanReport::idle(service, now, format!("nothing is planned: {reason}"));
         if let PolicyView::One(policy) = input.policy {
             (report.policy, report.autonomy) = (policy.name.to_owned(), input.level(policy, service));
         }
-        vec![Decision { directive: None, report, faults: Vec::new() }]
+        Planned { reports: vec![report], ..Planned::default() }
     }
 
-    fn carry_out(&mut self, service: &ResourceId, decisions: Vec<Decision>, since: Option<Duration>) {
-        let mut reports = Vec::with_capacity(decisions.len());
-        for Decision { directive, report, faults } in decisions {
-            for verdict in
-                report.considered.iter().flat_map(|considered| &considered.guardrails).filter(|v| v.vetoed)
-            {
-                self.metrics.vetoes.with_label_values(&[verdict.guardrail.as_str()]).inc();
-            }
-            if !faults.is_empty() {
-                self.metrics.faults.inc();
-                tracing::error!(resource = %report.resource, faults = %faults.join("; "), "a faulty directive was stopped");
-            }
-            reports.push(report);
-            if let Some(directive) = directive {
-                self.proposals.send(directive, since, &mut self.world);
-            }
+    fn carry_out(&mut self, service: &ResourceId, planned: Planned, since: Option<Duration>) {
+        let Planned { reports, directives, faults } = planned;
+        let considered = reports.iter().flat_map(|report| &report.considered);
+        for verdict in considered.flat_map(|considered| &considered.guardrails).filter(|v| v.vetoed) {
+            self.metrics.vetoes.with_label_values(&[verdict.guardrail.as_str()]).inc();
+        }
+        for (resource, faults) in faults {
+            self.metrics.faults.inc();
+            tracing::error!(%resource, faults = %faults.join("; "), "a faulty directive was stopped");
         }
         self.reports.with(|rounds| rounds.put(service, reports));
+        for directive in directives {
+            self.proposals.send(directive, since, &mut self.world);
+        }
     }
 }

@@ -89,6 +89,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_written_is_replayed() {
+        let dir = tempfile::tempdir().unwrap();
+        let trace = written(dir.path(), 120).unwrap();
+        let took = replayed(&trace, "static:70", &Context::system()).unwrap();
+        assert!(took.processor_s > 0.0, "{took:?}");
+        assert!(replayed(&dir.path().join("none"), "static:70", &Context::system()).is_err());
+    }
+
+    #[test]
     fn made_up_days_are_a_trace_and_the_same_for_the_same_seed() {
         let trace = backtest::trace::Trace::parse(&csv(3 * DAY_MIN, 4)).unwrap();
         assert_eq!((trace.bin_s, trace.rates.len()), (60, 3 * DAY_MIN as usize));

@@ -435,15 +435,15 @@ impl knowledge_server::Knowledge for FakeKnowledge {
     ) -> Result<Response<wire::ProposeResponse>, Status> {
         let wire = request.into_inner().directive.ok_or_else(|| Status::invalid_argument("no directive"))?;
         let directive = Directive::try_from(wire.clone())?;
+        let refuses = self.state().refuses;
+        // Stored before a test can see that it was proposed.
+        let answer = (!refuses).then(|| self.answer(directive));
         {
             let mut state = self.state();
             state.proposed.push(wire);
             state.proposed_at = self.clock.monotonic();
-            if state.refuses {
-                return Err(Status::invalid_argument("not today"));
-            }
         }
-        let (verdict, generation, state) = self.answer(directive);
+        let (verdict, generation, state) = answer.ok_or_else(|| Status::invalid_argument("not today"))?;
         Ok(Response::new(wire::ProposeResponse {
             verdict: verdict.into(),
             generation: generation.0,

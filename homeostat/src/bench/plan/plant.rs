@@ -141,13 +141,9 @@ impl Plant {
         let busy = std::mem::take(&mut self.busy);
         let mut records = Vec::new();
         let planned = plan_each(&self.world, &busy, now, &mut self.ids, self.threads);
-        for (service, decisions) in busy.iter().zip(planned) {
-            let mut reports = Vec::with_capacity(decisions.len());
-            for decision in decisions {
-                reports.push(decision.report);
-                records.extend(decision.directive);
-            }
-            rounds.put(service, reports);
+        for (service, planned) in busy.iter().zip(planned) {
+            records.extend(planned.directives);
+            rounds.put(service, planned.reports);
         }
         self.busy = busy;
         let count = records.len();

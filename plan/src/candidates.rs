@@ -6,7 +6,7 @@ pub mod rest;
 pub mod scale;
 
 use crate::score::Cost;
-use proto::model::{Action, Counterfactual, Evidence, ExpectedEffect, InputAsk, ResourceId};
+use proto::model::{Action, Counterfactual, Evidence, ExpectedCost, ExpectedEffect, InputAsk, ResourceId};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -43,11 +43,23 @@ pub struct Candidate {
     pub takes_back: Option<Uuid>,
 }
 
+impl Candidate {
+    /// How many replicas it asks for, if it scales.
+    pub fn replicas(&self) -> Option<u32> {
+        match self.action {
+            Action::Scale { replicas } => Some(replicas),
+            _ => None,
+        }
+    }
+}
+
 /// What doing nothing costs, and why it may be right.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hold {
     /// Its rank.
     pub cost: Cost,
+    /// How many replicas that leaves, where replicas are what it is about.
+    pub replicas: Option<u32>,
     /// One sentence.
     pub text: String,
 }
@@ -63,6 +75,8 @@ pub struct Survey {
     pub dropped: Vec<(String, String)>,
     /// What each input asked for.
     pub asked: Vec<InputAsk>,
+    /// Numbers of replicas to which a forecast gave a price, and what each costs in replicas.
+    pub priced: Vec<(u32, f64)>,
 }
 
 impl Survey {
@@ -70,10 +84,17 @@ impl Survey {
     pub fn nothing(text: impl Into<String>) -> Self {
         let cost = Cost { unmet_permille: 0, idle_replicas: 0, changed: 0, order: 0 };
         Self {
-            hold: Hold { cost, text: text.into() },
+            hold: Hold { cost, replicas: None, text: text.into() },
             candidates: Vec::new(),
             dropped: Vec::new(),
             asked: Vec::new(),
+            priced: Vec::new(),
         }
+    }
+
+    /// What it costs, in full.
+    pub fn expected(&self, cost: Cost, replicas: Option<u32>) -> ExpectedCost {
+        let priced = self.priced.iter().find(|(priced, _)| Some(*priced) == replicas);
+        ExpectedCost { replicas_worth: priced.map(|(_, worth)| *worth), ..cost.into() }
     }
 }

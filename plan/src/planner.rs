@@ -138,12 +138,14 @@ struct Case<'a> {
 }
 
 fn decide(case: Case<'_>, ids: &mut IdGenerator) -> Decision {
-    let Case { resource, kind, situation, survey } = case;
-    let Survey { hold, mut candidates, dropped, asked } = survey;
+    let Case { resource, kind, situation, mut survey } = case;
+    let mut candidates = std::mem::take(&mut survey.candidates);
     candidates.sort_by_key(|candidate| candidate.cost);
     let (mut considered, mut chosen, mut held_back) = (Vec::new(), None, None);
     for candidate in candidates {
-        let weighed = weigh(&candidate, &situation, candidate.cost < hold.cost, chosen.is_some());
+        let cost = Some(survey.expected(candidate.cost, candidate.replicas()));
+        let helps = candidate.cost < survey.hold.cost;
+        let weighed = Considered { cost, ..weigh(&candidate, &situation, helps, chosen.is_some()) };
         match weighed.choice {
             Choice::Chosen => chosen = Some((candidate, weighed.guardrails.clone())),
             Choice::Blocked | Choice::Waiting => held_back = Some((candidate, vetoes(&weighed.guardrails))),
@@ -151,10 +153,12 @@ fn decide(case: Case<'_>, ids: &mut IdGenerator) -> Decision {
         }
         considered.push(weighed);
     }
+    let holding = survey.expected(survey.hold.cost, survey.hold.replicas);
+    let Survey { hold, dropped, asked, .. } = survey;
     considered.extend(dropped.into_iter().map(|(action, reason)| rejected(action, reason)));
     if chosen.is_some() {
         considered.push(Considered {
-            cost: Some(hold.cost.into()),
+            cost: Some(holding),
             ..rejected("change nothing".to_owned(), hold.text.clone())
         });
     }
@@ -182,12 +186,12 @@ fn decide(case: Case<'_>, ids: &mut IdGenerator) -> Decision {
 }
 
 fn weigh(candidate: &Candidate, situation: &Situation<'_>, helps: bool, taken: bool) -> Considered {
-    let (action, cost) = (candidate.action.to_string(), Some(candidate.cost.into()));
+    let action = candidate.action.to_string();
     if taken {
-        return Considered { cost, ..rejected(action, "a better one was chosen".to_owned()) };
+        return rejected(action, "a better one was chosen".to_owned());
     }
     if !helps {
-        return Considered { cost, ..rejected(action, "changing nothing is no worse".to_owned()) };
+        return rejected(action, "changing nothing is no worse".to_owned());
     }
     let guardrails = guardrails::judge(candidate, situation);
     let (choice, reason) = if guardrails.iter().all(|verdict| !verdict.vetoed) {
@@ -197,7 +201,7 @@ fn weigh(candidate: &Candidate, situation: &Situation<'_>, helps: bool, taken: b
     } else {
         (Choice::Blocked, vetoes(&guardrails))
     };
-    Considered { action, choice, reason, guardrails, cost }
+    Considered { action, choice, reason, guardrails, cost: None }
 }
 
 fn rejected(action: String, reason: String) -> Considered {
@@ -242,6 +246,7 @@ fn directive(
     let now = situation.now;
     let autonomy = situation.autonomy;
     let expiry = if autonomy == AutonomyLevel::Act { EXPIRY } else { EXPIRY_FOR_PEOPLE };
+    let chosen = report.considered.iter().find(|considered| considered.choice == Choice::Chosen);
     let others = report.considered.iter().filter(|considered| considered.choice != Choice::Chosen);
     let rejected = others
         .map(|c| Alternative { action: c.action.clone(), reason: c.reason.clone(), cost: c.cost })
@@ -283,7 +288,7 @@ fn directive(
             guardrails,
             symptom_ids,
             asked: report.asked.clone(),
-            cost: Some(candidate.cost.into()),
+            cost: chosen.and_then(|chosen| chosen.cost),
         },
         blast_radius_ratio: candidate.blast_radius_ratio,
         reduces,

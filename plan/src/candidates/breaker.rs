@@ -64,6 +64,7 @@ pub fn survey(
     let cost = |unmet_permille, changed| Cost { unmet_permille, idle_replicas: 0, changed, order: changed };
     let hold = Hold {
         cost: cost(permille(broken).max(1), 0),
+        replicas: None,
         text: format!("calls from {caller} to {callee} fail and go on failing slowly"),
     };
     if let Some(cure) = cured_by_scaling(called) {
@@ -73,6 +74,7 @@ pub fn survey(
             candidates: Vec::new(),
             dropped,
             asked: Vec::new(),
+            priced: Vec::new(),
         };
     }
     let candidate = candidate(input, called, seen, symptom, Change { setting, before, cost: cost(0, 1) });
@@ -82,6 +84,7 @@ pub fn survey(
         candidates: vec![candidate],
         dropped: vec![("force the breaker open".to_owned(), forced)],
         asked: Vec::new(),
+        priced: Vec::new(),
     }
 }
 
@@ -196,7 +199,8 @@ fn candidate(
 ) -> Candidate {
     let Change { setting, before, cost } = change;
     let (caller, callee) = (input.service.name(), called.callee.name());
-    let failing = value(seen, "error_ratio").map_or_else(|| "an unknown share".to_owned(), |share| percent(share).to_string());
+    let failing = value(seen, "error_ratio")
+        .map_or_else(|| "an unknown share".to_owned(), |share| percent(share).to_string());
     let slow = setting
         .slow_call
         .map_or_else(String::new, |slow| format!(" or are slower than {} ms", slow.as_millis()));

@@ -42,7 +42,8 @@ impl Rest {
                 "{name} keeps {current}: load has been watched for {watched} s of the {window} s before a scale-in"
             );
         }
-        let need = demand.need.map_or_else(|| "an unknown number".to_owned(), |need| number(need).to_string());
+        let need =
+            demand.need.map_or_else(|| "an unknown number".to_owned(), |need| number(need).to_string());
         let used = self.used.map_or_else(String::new, |used| format!(", {} busy", percent(used)));
         format!("{name} keeps {current}{used}: {need} are needed; {arithmetic}")
     }

@@ -251,10 +251,11 @@ impl<'a> Basis<'a> {
     fn survey(&self, policy: &PolicySpec, now: Timestamp) -> Survey {
         let current = self.replicas.current;
         let mut survey = Survey {
-            hold: Hold { cost: self.cost(current), text: self.hold_text(now) },
+            hold: Hold { cost: self.cost(current), replicas: Some(current), text: self.hold_text(now) },
             candidates: Vec::new(),
             dropped: self.dropped(),
             asked: self.asked(),
+            priced: self.priced(),
         };
         match self.course(now) {
             Course::Out => self.push_outward(&mut survey),
@@ -459,6 +460,13 @@ impl<'a> Basis<'a> {
         self.advice.iter().filter_map(|advice| dearer(advice, self.replicas, grows)).collect()
     }
 
+    /// What the forecast says that two numbers of replicas cost: the cheapest, and the present one.
+    fn priced(&self) -> Vec<(u32, f64)> {
+        let priced =
+            |advice: &Advice| [(advice.replicas, advice.cost), (self.replicas.current, advice.cost_now)];
+        self.advice.as_ref().map(priced).into_iter().flatten().collect()
+    }
+
     /// What each input asks for, in replicas.
     fn asked(&self) -> Vec<InputAsk> {
         let Self { demand, policy, seen, .. } = self;
@@ -475,7 +483,11 @@ impl<'a> Basis<'a> {
             ask("load now", by_load(demand.load), format!("{} requests/s", number(demand.load))),
             ask("trend", demand.need, format!("{} requests/s soon", number(demand.planned_load))),
             ask("window", demand.lasting_need, format!("over {} s", policy.cooldown_down.as_secs())),
-            ask("utilisation", busy, used.map_or_else(|| "unknown".to_owned(), |used| percent(used).to_string())),
+            ask(
+                "utilisation",
+                busy,
+                used.map_or_else(|| "unknown".to_owned(), |used| percent(used).to_string()),
+            ),
         ];
         if let Some(advice) = &self.advice {
             asked.push(ask("forecast", Some(f64::from(advice.replicas)), self.why()));

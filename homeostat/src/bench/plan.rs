@@ -158,6 +158,11 @@ mod tests {
         let one = told(1);
         let (directives, reports) = &one[0];
         assert!(*directives > 350 && reports.iter().any(|report| report.directive_id.is_some()));
+        let costs = reports.iter().flat_map(|report| &report.considered).filter_map(|weighed| weighed.cost);
+        assert!(
+            costs.filter(|cost| cost.replicas_worth.is_some()).count() > 350,
+            "the forecast's price is told"
+        );
         let resources: Vec<&ResourceId> = reports.iter().map(|report| &report.resource).collect();
         assert!(resources.windows(2).all(|pair| pair[0] < pair[1]));
         for threads in [2, 7] {

@@ -215,6 +215,9 @@ pub enum Command {
     /// Reviews what was decided.
     #[command(subcommand)]
     Directives(Directives),
+    /// Incidents: what went wrong, what was done about it, and what of that helped.
+    #[command(subcommand)]
+    Incidents(crate::cli_incidents::Incidents),
     /// Policies: the level that each has earned, and why.
     #[command(subcommand)]
     Policies(crate::cli_policies::Policies),

@@ -8,6 +8,7 @@ pub mod directives;
 pub mod doctor;
 pub mod faults;
 pub mod forecast;
+pub mod incidents;
 pub mod offline;
 pub mod pause;
 pub mod policies;
@@ -68,6 +69,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Thresholds(command) => ask(&global, |clients| thresholds::run(clients, command)),
         Command::Seasonality(command) => ask(&global, |clients| seasonality::run(clients, command)),
         Command::Directives(command) => ask(&global, |clients| directives::run(clients, command)),
+        Command::Incidents(command) => ask(&global, |clients| incidents::run(clients, command)),
         Command::Policies(command) => ask(&global, |clients| policies::run(clients, command)),
         Command::Actuator(command) => actuator::actuator(&global, command),
         Command::Actuators(Actuators::List(output)) => {

@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod cli_actuator;
+pub mod cli_incidents;
 pub mod cli_policies;
 pub mod cli_seasonality;
 pub mod cli_slo;

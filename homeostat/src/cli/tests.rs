@@ -31,6 +31,8 @@ fn the_contract_parses() {
         "homeostat breaker override edge:a/b->c disable --for 2h --reason drill",
         "homeostat breaker override edge:a/b->c metrics-only --for 2h --reason drill",
         "homeostat breaker clear edge:a/b->c --reason over",
+        "homeostat incidents list --service service:a/b --limit 5 --output json",
+        "homeostat incidents show 0192d3a4",
         "homeostat policies list --output json",
         "homeostat policies set-level shop/orders recommend --reason fair --resource service:shop/orders",
         "homeostat policies evidence orders --backtest FILE",

@@ -188,7 +188,8 @@ fn bare(
 }
 
 fn standing(policy: &BudgetPolicyState) -> String {
-    let used = policy.consumed_ratio.map_or_else(|| "an unknown share".to_owned(), |used| percent(used).to_string());
+    let used =
+        policy.consumed_ratio.map_or_else(|| "an unknown share".to_owned(), |used| percent(used).to_string());
     format!("{used} is used up now")
 }
 

@@ -197,6 +197,9 @@ impl Cluster {
         self.ctx.stopper.stop();
         self.ctx.tasks.join(JOIN_LIMIT).await;
         self.end_processes().await;
+        if let Err(error) = replicas::retract_targets(&self.dir) {
+            tracing::warn!(%error, "the targets of the cluster that was ended are left behind");
+        }
     }
 
     /// Actuators first: one that still runs would start what we end.

@@ -12,6 +12,7 @@ use chassis::SharedClock;
 pub use crate::files::FileError;
 pub use crate::process::Identity;
 pub use launch::{Launch, ReplicaSpec};
+pub(crate) use state::retract_targets;
 pub use state::{Replica, Stage, State, read};
 
 use crate::dir::{Dir, Listening};

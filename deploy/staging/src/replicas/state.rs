@@ -117,6 +117,12 @@ fn publish_targets(dir: &Dir, role: Role, state: &State) -> Result<(), FileError
     write_if_changed(&dir.targets(), &whole)
 }
 
+/// Nothing is to be scraped any more: what was ended on purpose is no target that fails.
+pub(crate) fn retract_targets(dir: &Dir) -> Result<(), FileError> {
+    let _lock = files::lock(&dir.targets().with_extension("lock"))?;
+    write_if_changed(&dir.targets(), &Vec::<Target>::new())
+}
+
 fn write_if_changed<T>(path: &std::path::Path, value: &T) -> Result<(), FileError>
 where
     T: Serialize + serde::de::DeserializeOwned + PartialEq,

@@ -27,6 +27,9 @@ use std::{
     },
 };
 
+/// What is said of a file without a single sample.
+const NOTHING: &str = "no row could be judged; lines of `timestamp,value` under a header are needed";
+
 /// Labelled spans by the path of their file.
 type Labels = BTreeMap<String, Vec<(String, String)>>;
 
@@ -103,7 +106,11 @@ fn one(input: &Input, args: &DetectArgs, labels: &Labels) -> Done {
         error: None,
     };
     match judge(input, args, labels, &done) {
-        Ok(tally) => done.tally = tally,
+        Ok(tally) => {
+            // A file in which nothing was looked at is not one in which nothing was found.
+            done.error = (tally.rows == tally.refused).then(|| NOTHING.to_owned());
+            done.tally = tally;
+        }
         Err(error) => done.error = Some(format!("{error:#}")),
     }
     done

@@ -105,6 +105,16 @@ fn detect_refuses_what_it_cannot_name_or_read() {
 }
 
 #[test]
+fn detect_does_not_pass_files_without_a_sample() {
+    let data = TempDir::new().unwrap();
+    let out = data.path().join("out");
+    for (name, text) in [("empty", ""), ("header", "timestamp,value\n"), ("words", "a,b\nc,d\n")] {
+        let file = write(&data, &format!("{name}.csv"), text);
+        fails(&["detect", path(&file), "--out", path(&out)], &[&format!("{name}.csv"), "timestamp"]);
+    }
+}
+
+#[test]
 fn forecast_answers_in_the_shape_of_the_contract() {
     let data = TempDir::new().unwrap();
     let file = write(&data, "x.csv", &series(1400));

@@ -251,7 +251,9 @@ impl Book {
 
     /// The saved form of those whose standing changed since the last call, or of all.
     pub fn take_saved(&mut self, all: bool) -> Vec<(String, Vec<u8>)> {
-        let changed = std::mem::take(&mut self.changed);
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
         let wanted: Vec<&String> = if all { self.lives.keys().collect() } else { changed.iter().collect() };
         let save = |id: &String| {
             let mut writer = Writer::default();
@@ -272,9 +274,10 @@ fn told_of(
 ) -> Option<News> {
     let before = live.standing().engaged.clone();
     let happened = change(live);
+    let is_worth_saving = live.is_worth_saving();
     let objective = &live.spec().id;
     let reset = !before.is_empty() && live.standing().engaged.is_empty();
-    if before != live.standing().engaged {
+    if is_worth_saving || before != live.standing().engaged {
         changed.push(objective.clone());
     }
     (happened != Happened::default()).then(|| News { objective: objective.clone(), at, happened, reset })

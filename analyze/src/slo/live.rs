@@ -28,6 +28,9 @@ const GAP_INTERVALS: f64 = 3.5;
 /// The long burn rate looks at this share of the window: an hour of 28 days.
 const LONG_SHARE: u32 = 672;
 
+/// Share of the budget that a crash may lose from memory: a budget's whole life is a few dozen rows written.
+const SAVED_STEP: f64 = 0.05;
+
 /// A closed span of the budget's history.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LiveSpan {
@@ -72,6 +75,8 @@ pub struct Live {
     withdrawn: bool,
     /// What its queries last gave.
     readings: Vec<QueryReading>,
+    /// What was used up of the budget when it was last worth saving; begins anew with each start.
+    saved_at: f64,
 }
 
 fn slicers(spec: &ObjectiveSpec) -> Vec<Slicer> {
@@ -113,6 +118,7 @@ impl Live {
             incomplete: BTreeSet::new(),
             withdrawn: false,
             readings: Vec::new(),
+            saved_at: 0.0,
         }
     }
 
@@ -310,6 +316,17 @@ impl Live {
         let (sums, share) = self.window()?;
         let allowed = self.spec.allowed() * sums.total / share;
         Some(if sums.bad <= 0.0 { 0.0 } else { sums.bad / allowed })
+    }
+
+    /// Whether so much of the budget was used up or came back since the last call that said so, that a crash must not lose it:
+    /// after one, what may do harm is refused by what was saved.
+    pub fn is_worth_saving(&mut self) -> bool {
+        let Some(consumed) = self.consumed() else { return false };
+        let moved = (consumed - self.saved_at).abs() >= SAVED_STEP;
+        if moved {
+            self.saved_at = consumed;
+        }
+        moved
     }
 
     /// What happened in the window so far, and which share of the window is known.

@@ -153,6 +153,23 @@ fn until_everything_is_known_what_may_do_harm_is_refused_and_nothing_taken_back(
 }
 
 #[test]
+fn each_twentieth_of_the_budget_is_saved_as_it_goes() {
+    let mut book = settled();
+    book.replace(vec![spec("")], Vec::new());
+    let mut saved = 0;
+    for second in 1..=60 {
+        book.observe(&mut seen("service:shop/orders", second, 0.2));
+        let now = book.take_saved(false).len();
+        assert!(now <= 1, "each once");
+        saved += now;
+    }
+    // Twice the budget is used up in the minute, a thirtieth a second: every second tick takes it on by a twentieth.
+    assert!((25..=40).contains(&saved), "{saved}");
+    (61..=70).for_each(|second| _ = book.observe(&mut seen("service:shop/orders", second, 0.2)));
+    assert!(book.take_saved(false).len() <= 1 && book.take_saved(false).is_empty(), "nothing moves any more");
+}
+
+#[test]
 fn a_deleted_objective_leaves_a_policy_that_is_known_to_want_nothing() {
     let mut book = settled();
     book.replace(vec![spec(POLICY)], Vec::new());

@@ -3,9 +3,10 @@
 
 use super::staging;
 use chassis::{Context, OnFailure, testing::eventually};
+use homeostat::endpoints::Clients;
 use proto::model::{
-    Action, AutonomyLevel, Directive, DirectiveKind, DirectiveState, Generation, Preconditions, Rationale,
-    ResourceId,
+    Action, AutonomyLevel, Directive, DirectiveKind, DirectiveRecord, DirectiveState, Generation,
+    Preconditions, Rationale, ResourceId,
 };
 use serde_json::Value;
 use std::{
@@ -13,7 +14,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use system_tests::{Plane, Process, data_dir, run_command, turn};
+use system_tests::{Five, Plane, Process, data_dir, run_command, turn};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -224,8 +225,8 @@ fn risky(ctx: &Context, parent: Generation) -> Directive {
 }
 
 /// Proposes it again whenever something else was on the line, until the ledger has taken one; gives back what became of it.
-async fn refused(plane: &Plane, ctx: &Context) -> String {
-    let knowledge = plane.clients.knowledge().unwrap();
+async fn outcome(clients: &Clients, ctx: &Context) -> DirectiveRecord {
+    let knowledge = clients.knowledge().unwrap();
     let taken = eventually(Duration::from_secs(20), "a risky directive in the ledger", || async {
         let list = knowledge.list_directives(Some(catalog()), &[], 100).await.ok()?;
         let scales = list.directives.iter().filter(|one| one.directive.kind() == DirectiveKind::Scale);
@@ -235,13 +236,82 @@ async fn refused(plane: &Plane, ctx: &Context) -> String {
         (answer.state == Some(DirectiveState::Issued)).then_some(directive.id)
     })
     .await;
-    let over = eventually(Duration::from_secs(20), "its refusal", || async {
+    eventually(Duration::from_secs(30), "its end", || async {
         let record = knowledge.get_directive(taken).await.ok()?;
         (!record.state.under_way()).then_some(record)
     })
-    .await;
+    .await
+}
+
+async fn refused(clients: &Clients, ctx: &Context) -> String {
+    let over = outcome(clients, ctx).await;
     assert_eq!(over.state, DirectiveState::Refused, "{}", over.detail);
     over.detail
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exhausted_budget_refuses_risk_also_right_after_a_restart() {
+    let _turn = turn();
+    let dir = data_dir();
+    let ctx = Context::system();
+    let mut five = Five::start(dir.path()).await;
+    let _cluster = staging::start(dir.path(), "steady", Duration::from_secs(150), "observe", 12);
+    let data_dir = dir.path().to_string_lossy().into_owned();
+    let run = |arguments: &[&str]| {
+        let output = run_command(&[arguments, &["--data-dir", &data_dir]].concat());
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default())
+    };
+    let left = || {
+        let (_, all) = run(&["slo", "status", "--output", "json"]);
+        all.as_array()?.iter().find(|one| one["objective"] == OBJECTIVE)?["budget_remaining_ratio"].as_f64()
+    };
+    // Six seconds of failing requests use up ten minutes' budget, and stay in the window.
+    let file = dir.path().join("slo.yaml");
+    std::fs::write(
+        &file,
+        SLO.replace("duration: 1m", "duration: 10m").replace("target: 0.9", "target: 0.99"),
+    )
+    .unwrap();
+    assert_eq!(run(&["slo", "import", &file.to_string_lossy()]).0, Some(0));
+    eventually(Duration::from_secs(40), "a budget that is known and whole", || async {
+        left().filter(|left| *left > 0.9)
+    })
+    .await;
+    let fault = ["staging", "fault", "inject", "burn", "--service", "catalog", "--errors", "1"];
+    assert_eq!(run(&fault).0, Some(0));
+    eventually(Duration::from_secs(60), "a budget that is gone", || async {
+        left().filter(|left| *left < -0.2)
+    })
+    .await;
+    assert_eq!(run(&["staging", "fault", "clear", "burn"]).0, Some(0));
+    let says = |reason: &str| reason.contains(OBJECTIVE) && reason.contains("error budget left");
+    let reason = refused(&five.clients, &ctx).await;
+    assert!(says(&reason), "{reason}");
+
+    // Who measures is gone before the others come back: there is no new evidence.
+    for name in ["monitor", "analyze", "plan"] {
+        five.processes.get_mut(name).unwrap().kill();
+    }
+    for name in ["analyze", "plan"] {
+        five.processes.get_mut(name).unwrap().start_again();
+    }
+    let ended = |over: &DirectiveRecord| {
+        let safe = matches!(over.state, DirectiveState::Refused | DirectiveState::Expired);
+        assert!(safe, "{:?}: {}", over.state, over.detail);
+    };
+    ended(&outcome(&five.clients, &ctx).await);
+
+    // And none is applied while the first evidence comes, of a service that is well by now: what was used up is remembered.
+    five.processes.get_mut("monitor").unwrap().start_again();
+    eventually(Duration::from_secs(60), "a refusal for the budget that was used up before", || async {
+        let over = outcome(&five.clients, &ctx).await;
+        ended(&over);
+        says(&over.detail).then_some(())
+    })
+    .await;
+    five.serving().await;
+    let remembered = eventually(Duration::from_secs(20), "the budget", || async { left() }).await;
+    assert!(remembered < 0.5, "{remembered} is left, more than the policy wants before anybody takes risks");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,7 +367,7 @@ async fn a_burned_budget_protects_its_service_and_lets_go_by_its_criteria() {
     })
     .await;
 
-    let reason = refused(&plane, &ctx).await;
+    let reason = refused(&plane.clients, &ctx).await;
     assert!(reason.contains(OBJECTIVE) && reason.contains("error budget left"), "{reason}");
 
     let approved =

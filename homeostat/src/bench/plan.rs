@@ -33,7 +33,7 @@ pub(super) fn planning(ctx: &Context) -> anyhow::Result<Vec<Figure>> {
     let mut rounds = Rounds::default();
     (0..WARMING).for_each(|_| _ = plant.round(&mut rounds));
     let hpa = recommended(&plant, ctx)?;
-    let (mut figures, mut allocations) = (Vec::new(), 0);
+    let (mut figures, mut allocations) = (Vec::new(), None);
     for threads in [all_cores(), Threads::MIN] {
         plant.threads = threads;
         let mut taken_in = Vec::new();
@@ -43,8 +43,9 @@ pub(super) fn planning(ctx: &Context) -> anyhow::Result<Vec<Figure>> {
             let mut busy = 0;
             let ((), took) = timed(ctx, || {
                 let round = counted(|| busy = plant.screen(&mut rounds, now));
-                if threads == Threads::MIN {
-                    allocations = allocations.max(round);
+                // The names of those that do not rest are copied: steady rounds are counted.
+                if threads == Threads::MIN && busy == 0 {
+                    allocations = allocations.max(Some(round));
                 }
                 // Whatever does not rest is planned whole within the same measurement.
                 plant.plan_busy(&mut rounds, now);
@@ -70,7 +71,8 @@ pub(super) fn planning(ctx: &Context) -> anyhow::Result<Vec<Figure>> {
     }
     let mut free = Figure::at_most(
         "plan_allocations_per_round_of_10000",
-        allocations as f64,
+        // Without a steady round nothing is known, and the target is not met.
+        allocations.map_or(f64::NAN, |most| most as f64),
         "allocations",
         PER_ROUND as f64,
     );

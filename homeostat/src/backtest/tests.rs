@@ -167,6 +167,39 @@ fn recorded_loads_of_other_sizes_cost_as_much_beside_hpa() {
     }
 }
 
+/// Geometric means of late requests and of cost over HPA's, where HPA misses the objective at full size.
+fn means_beside_hpa(folder: &Path, factor: f64) -> [f64; 2] {
+    const MISSED: [&str; 6] = [
+        "ms_mongo_app01",
+        "ms_mongo_machine01",
+        "nab_elb_8c0756",
+        "nab_tweets_amzn",
+        "swim_wc_day53",
+        "autothrottle_bursty",
+    ];
+    let ratios = MISSED.map(|name| {
+        let mut load = load(folder, name);
+        load.rates.iter_mut().for_each(|rate| *rate *= factor);
+        let plant = Plant::default();
+        let hpa = replay(&load, &plant, &mut Hpa::new(String::new(), 70, BOUNDS)).score(&load);
+        let own = ours(&load, &plant, |settings| settings.reports = false).0.score(&load);
+        [own.violation_ratio / hpa.violation_ratio, own.replica_hours / hpa.replica_hours]
+    });
+    let mean = |of: usize| ratios.map(|ratio| ratio[of].ln()).iter().sum::<f64>() / MISSED.len() as f64;
+    [mean(0).exp(), mean(1).exp()]
+}
+
+#[test]
+fn recorded_loads_of_other_sizes_fare_as_well_beside_hpa_on_the_mean() {
+    let Some(folder) = traces() else { return };
+    let whole = means_beside_hpa(folder, 1.0);
+    for factor in [0.3, 3.0] {
+        let found = means_beside_hpa(folder, factor);
+        let moved = [0, 1].map(|of| found[of] / whole[of] - 1.0);
+        assert!(moved.iter().all(|moved| moved.abs() <= 0.15), "{factor}: {found:?} against {whole:?}");
+    }
+}
+
 #[test]
 fn nothing_is_taken_away_while_blind() {
     let load = made_up(2_160);

@@ -108,7 +108,10 @@ async fn a_dry_run_posts_nothing_and_other_directives_are_refused() {
     assert!(matches!(actuator.apply(&scale(1, 2), false).await, ApplyOutcome::Refused { .. }));
     let all = ResourcePattern::new(ResourceKind::Service, "*", "*").unwrap();
     let posted = FileGenerations::open(dir.path().join("other.json")).unwrap();
-    assert!(WebhookActuator::new("one", vec![all], ("file:///etc", Form::Json), Secrets::default(), posted).is_err());
+    assert!(
+        WebhookActuator::new("one", vec![all], ("file:///etc", Form::Json), Secrets::default(), posted)
+            .is_err()
+    );
 }
 
 #[test]

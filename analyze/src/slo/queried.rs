@@ -14,6 +14,9 @@ use super::objective::{Indicator, Promql, Query};
 pub const SERIES_MAX: usize = 10_000;
 /// The growth of a counter over a longer silence is left out: nobody could say when it happened.
 const GAP_MAX: Duration = Duration::from_secs(3_600);
+/// Of what a process did between its last reading and its restart nothing is left but its pace. Over a longer silence that says
+/// nothing: the process may have been away.
+const UNSEEN_MAX: Duration = Duration::from_secs(120);
 /// Series that are saved for a restart: with labels of 200 bytes half a megabyte an objective.
 const SAVED_MAX: usize = 2_500;
 /// The label of the process that a series comes from.
@@ -76,6 +79,9 @@ type Labels = BTreeMap<String, String>;
 struct Before {
     at: Timestamp,
     values: BTreeMap<Promql, BTreeMap<Labels, f64>>,
+    /// What the series grew by until then, and in how many seconds.
+    newest: BTreeMap<Promql, BTreeMap<Labels, f64>>,
+    newest_s: f64,
     instances: BTreeSet<String>,
 }
 
@@ -151,7 +157,7 @@ impl Queried {
             instances.extend(series.iter().filter_map(|(labels, _)| labels.get(INSTANCE).cloned()));
             values.insert(query.clone(), series.into_iter().collect());
         }
-        self.before = Some(Before { at, values, instances });
+        self.before = Some(Before { at, values, newest: BTreeMap::new(), newest_s: 0.0, instances });
     }
 
     /// Takes in the answers of one moment.
@@ -198,17 +204,22 @@ impl Queried {
         let Some(whole) = whole.filter(|whole| !whole.is_empty()) else { return };
         let last = self.before.take().filter(|last| last.at < at);
         let near = last.as_ref().filter(|last| at.duration_since(last.at).unsigned_abs() <= GAP_MAX);
+        let (mut newest, mut newest_s) = (BTreeMap::new(), 0.0);
         if let Some(last) = near {
             let elapsed_s = at.duration_since(last.at).as_secs_f64();
+            let unseen = last.unseen(&whole, elapsed_s);
             for (query, samples) in &whole {
-                match last.growth(query, samples) {
-                    Ok(growth) => read.show(query, Some(growth / elapsed_s), at),
+                match last.growth(query, samples, &unseen, elapsed_s) {
+                    Ok(growth) => {
+                        read.show(query, Some(growth.values().sum::<f64>() / elapsed_s), at);
+                        newest.insert((*query).clone(), growth);
+                    }
                     Err(problem) => read.say(query, Err(problem)),
                 }
             }
-            read.since = Some(last.at);
+            (read.since, newest_s) = (Some(last.at), elapsed_s);
         }
-        self.before = Some(Before::following(last, at, &whole));
+        self.before = Some(Before { newest, newest_s, ..Before::following(last, at, &whole) });
     }
 }
 
@@ -242,24 +253,75 @@ impl Before {
             }
             instances.extend(samples.iter().filter_map(|sample| sample.labels.get(INSTANCE).cloned()));
         }
-        Self { at, values, instances }
+        Self { at, values, newest: BTreeMap::new(), newest_s: 0.0, instances }
     }
 
-    /// Events since then. A series as it was scraped that fell has restarted and counts from zero. One that is new counts from
-    /// zero where its process was known before: it counts something for the first time. The first value of an unknown process
-    /// says nothing of when it happened.
-    fn growth(&self, query: &Promql, samples: &[Sample]) -> Result<f64, String> {
+    /// Shares of the time since then of which processes that restarted meanwhile show nothing any more: they went on at their
+    /// pace until they ended, and since then have counted so much.
+    fn unseen<'a>(
+        &self,
+        whole: &BTreeMap<&Promql, &'a Vec<Sample>>,
+        elapsed_s: f64,
+    ) -> BTreeMap<&'a str, f64> {
+        let mut counted = BTreeMap::<&str, (f64, f64)>::new();
+        for (query, samples) in whole {
+            let known = self.values.get(query);
+            for sample in samples.iter().filter(|sample| sample.is_scraped()) {
+                let last = known.and_then(|known| known.get(&sample.labels));
+                let Some(process) = sample.labels.get(INSTANCE) else { continue };
+                if last.is_some_and(|last| sample.value < *last) {
+                    let sums = counted.entry(process).or_default();
+                    sums.0 += sample.value;
+                    sums.1 += self.grew(query, sample) / self.newest_s.max(1e-9) * elapsed_s;
+                }
+            }
+        }
+        let share = |(seen, expected): (f64, f64)| {
+            let lost = if expected > 0.0 { (1.0 - seen / expected).max(0.0) } else { 0.0 };
+            if elapsed_s <= UNSEEN_MAX.as_secs_f64() { lost } else { 0.0 }
+        };
+        counted.into_iter().map(|(process, sums)| (process, share(sums))).collect()
+    }
+
+    /// What a series grew by until then; 0 where that is not known.
+    fn grew(&self, query: &Promql, sample: &Sample) -> f64 {
+        self.newest.get(query).and_then(|newest| newest.get(&sample.labels)).copied().unwrap_or(0.0)
+    }
+
+    /// What a restarted series counted in all: besides what it shows, in the unseen share as much as at its pace right before
+    /// and right after.
+    fn made_up(&self, query: &Promql, sample: &Sample, unseen: f64, elapsed_s: f64) -> f64 {
+        let seen_s = self.newest_s + (1.0 - unseen) * elapsed_s;
+        let pace = (self.grew(query, sample) + sample.value) / seen_s.max(1e-9);
+        sample.value + if self.newest_s > 0.0 { pace * unseen * elapsed_s } else { 0.0 }
+    }
+
+    /// Events since then, by series. Series as they were scraped of a process that restarted count from zero, and what they
+    /// counted unseen before its end is made up for by their pace. One that is new counts from zero where its process was known
+    /// before: it counts something for the first time. The first value of an unknown process says nothing of when it happened.
+    fn growth(
+        &self,
+        query: &Promql,
+        samples: &[Sample],
+        unseen: &BTreeMap<&str, f64>,
+        elapsed_s: f64,
+    ) -> Result<BTreeMap<Labels, f64>, String> {
         let known = self.values.get(query).ok_or("it is read for the first time")?;
-        let mut growth = 0.0;
+        let mut growth = BTreeMap::new();
         for sample in samples {
             let process = sample.labels.get(INSTANCE);
-            growth += match known.get(&sample.labels) {
+            let restarted = process.and_then(|process| unseen.get(process.as_str()));
+            let since = match known.get(&sample.labels) {
+                Some(_) if let Some(share) = restarted.filter(|_| sample.is_scraped()) => {
+                    self.made_up(query, sample, *share, elapsed_s)
+                }
                 Some(last) if sample.value >= *last => sample.value - last,
                 Some(_) if sample.is_scraped() => sample.value,
                 Some(_) => return Err(FELL.to_owned()),
                 None if process.is_some_and(|process| self.instances.contains(process)) => sample.value,
                 None => 0.0,
             };
+            *growth.entry(sample.labels.clone()).or_default() += since;
         }
         Ok(growth)
     }

@@ -1,13 +1,15 @@
 //! The budget against the truth of every single event: a service whose load swings twentyfold over the day, scraped with losses,
 //! restarted again and again, as is what counts its events.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Chance;
-use crate::slo::counter::{Counter, Reading};
 use crate::slo::events::EventHistory;
+use crate::slo::objective::{Indicator, Promql, Query};
+use crate::slo::queried::{Answer, Queried, Sample};
 use crate::snapshot::codec::{Reader, Writer};
 
 const DAY_S: i64 = 86_400;
@@ -20,6 +22,8 @@ const SCRAPE_S: i64 = 15;
 const LOST: f64 = 0.05;
 /// The service begins anew, its counters at zero, every so many seconds on average.
 const RESTART_S: u64 = 6 * 3_600;
+/// Longest silence between two answers that is reckoned with: of forty lost ones in a row.
+const SILENCE_S: i64 = 600;
 /// Moments looked at besides every quarter of an hour: one in so many seconds.
 const LOOK_S: u64 = 300;
 
@@ -77,12 +81,12 @@ impl Service {
 }
 
 /// The largest errors of the budget consumed, in shares of the budget.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Worst {
-    /// At every quarter of an hour.
-    pub aligned: f64,
-    /// At any second.
-    pub anywhere: f64,
+    /// As far as it can be known: which of the events between two answers lie in the window that begins between them, nobody told.
+    pub known: f64,
+    /// Against what nobody told as well.
+    pub whole: f64,
 }
 
 /// Two months scraped every 15 s with 5 % of the scrapes lost, a restart of the service every few hours, and one of what counts its
@@ -93,55 +97,103 @@ pub fn worst(seed: u64, incidents: Vec<Incident>) -> Worst {
     let mut chance = Chance::new(seed ^ 0xABCD);
     let fresh = || EventHistory::new(Duration::from_secs(WINDOW_S.unsigned_abs()), ALLOWED);
     let mut history = fresh();
-    let mut counter = Counter::default();
+    let mut scraper = Scraper::new();
     // Sums of all events up to each second of the last window.
     let mut truth = std::collections::VecDeque::from([(0.0, 0.0)]);
-    let (mut all, mut read) = ((0.0, 0.0), Reading { total: 0.0, bad: 0.0 });
-    let mut worst = Worst { aligned: 0.0, anywhere: 0.0 };
-    counter.read(at(0), read);
+    let (mut all, mut read) = ((0.0, 0.0), (0.0, 0.0));
+    let mut worst = Worst::default();
+    // When it was answered, as far as windows reach.
+    let mut answered = std::collections::VecDeque::from([0]);
+    scraper.scrape(0, read, &mut history);
     for now in 1..=DAYS * DAY_S {
         let (total, bad) = service.second(now - 1);
         all = (all.0 + total, all.1 + bad);
         truth.push_back(all);
-        if truth.len() as i64 > WINDOW_S + 1 {
+        if truth.len() as i64 > WINDOW_S + SILENCE_S + 1 {
             truth.pop_front();
         }
-        read = Reading { total: read.total + total, bad: read.bad + bad };
+        read = (read.0 + total, read.1 + bad);
         if chance.draw().is_multiple_of(RESTART_S) {
-            read = Reading { total: 0.0, bad: 0.0 };
+            read = (0.0, 0.0);
         }
-        if now % SCRAPE_S == 0
-            && chance.share() >= LOST
-            && let Some(growth) = counter.read(at(now), read)
-        {
-            history.add(growth.from, growth.to, growth.total, growth.bad);
+        if now % SCRAPE_S == 0 && chance.share() >= LOST {
+            scraper.scrape(now, read, &mut history);
+            answered.push_back(now);
+        }
+        while answered.get(1).is_some_and(|next| *next <= now - WINDOW_S) {
+            answered.pop_front();
         }
         if now % DAY_S == DAY_S / 2 {
-            (history, counter) =
-                restarted(&history, &counter).unwrap_or_else(|| (fresh(), Counter::default()));
+            history = restarted(&history).unwrap_or_else(fresh);
+            scraper.restart();
         }
         let is_aligned = now % 900 == 0;
         if now > WINDOW_S && (is_aligned || chance.draw().is_multiple_of(LOOK_S)) {
             let sums = history.window(at(now), Duration::from_secs(WINDOW_S.unsigned_abs()));
-            let begin = truth.front().copied().unwrap_or_default();
-            let consumed = (all.1 - begin.1) / (ALLOWED * (all.0 - begin.0));
-            let error = (sums.bad / (ALLOWED * sums.total) - consumed).abs();
-            if is_aligned {
-                worst.aligned = worst.aligned.max(error);
-            }
-            worst.anywhere = worst.anywhere.max(error);
+            let told = sums.bad / (ALLOWED * sums.total);
+            let consumed = |begin: i64| {
+                let index = truth.len() as i64 - 1 - (now - begin);
+                let begin = usize::try_from(index).ok().and_then(|index| truth.get(index)).copied();
+                let begin = begin.unwrap_or_default();
+                (all.1 - begin.1) / (ALLOWED * (all.0 - begin.0))
+            };
+            let error = (told - consumed(now - WINDOW_S)).abs();
+            let ends =
+                [answered.front(), answered.get(1)].map(|at| consumed(at.copied().unwrap_or_default()));
+            let within = (ends[0].min(ends[1])..=ends[0].max(ends[1])).contains(&told);
+            let known = ends.into_iter().map(|end| (told - end).abs()).fold(error, f64::min);
+            worst.whole = worst.whole.max(error);
+            worst.known = worst.known.max(if within { 0.0 } else { known });
         }
     }
     worst
 }
 
+/// The counters of one process, followed as those of an indicator are that is asked of Prometheus.
+struct Scraper {
+    indicator: Indicator,
+    queried: Queried,
+    queries: [Promql; 2],
+    labels: BTreeMap<String, String>,
+}
+
+impl Scraper {
+    fn new() -> Self {
+        let queries = ["bad", "all"].map(|text| Promql::new(None, text.to_owned()));
+        let [part, total] = queries.clone().map(Query::Prometheus);
+        let indicator = Indicator::Events { part, part_is_bad: true, total, counter: true };
+        let label = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let labels = [("__name__", "requests_total"), ("instance", "a")].map(label).into();
+        Self { queried: Queried::new(&indicator, Vec::new()), indicator, queries, labels }
+    }
+
+    /// Reads all events and the bad ones, and adds what happened since the last reading.
+    fn scrape(&mut self, second: i64, (total, bad): (f64, f64), history: &mut EventHistory) {
+        let answer = |value| -> Answer { Ok(vec![Sample { labels: self.labels.clone(), value }]) };
+        let [part, whole] = &self.queries;
+        let answers = [(part.clone(), answer(bad)), (whole.clone(), answer(total))].into();
+        let read = self.queried.take(at(second), &answers);
+        let rate = |query: &Promql| read.glances.iter().find(|glance| glance.name == query.signal())?.value;
+        if let (Some(from), Some(bad), Some(total)) = (read.since, rate(part), rate(whole)) {
+            let elapsed_s = at(second).duration_since(from).as_secs_f64();
+            history.add(from, at(second), total * elapsed_s, bad.min(total) * elapsed_s);
+        }
+    }
+
+    /// What counts the events begins anew, from what it saved.
+    fn restart(&mut self) {
+        let saved = self.queried.saved();
+        self.queried = Queried::new(&self.indicator, Vec::new());
+        self.queried.restore(&saved);
+    }
+}
+
 /// What a snapshot gives back.
-fn restarted(history: &EventHistory, counter: &Counter) -> Option<(EventHistory, Counter)> {
+fn restarted(history: &EventHistory) -> Option<EventHistory> {
     let mut writer = Writer::default();
-    writer.put(history).put(counter);
+    writer.put(history);
     let bytes = writer.into_bytes();
-    let mut reader = Reader::new(&bytes);
-    Some((reader.get().ok()?, reader.get().ok()?))
+    Reader::new(&bytes).get().ok()
 }
 
 fn at(second: i64) -> Timestamp {

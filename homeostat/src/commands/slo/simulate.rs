@@ -230,9 +230,13 @@ fn blip(service: Service, seed: u64, runs: u64) -> Line {
 /// The budget against every single event.
 fn exact(seed: u64, what: &str, incidents: Vec<Incident>) -> Line {
     let worst = budget::worst(seed, incidents);
-    let worst = worst.aligned.max(worst.anywhere);
+    let edge = number(Some(worst.whole * 100.0));
+    let worst = worst.known;
     Line {
-        what: format!("budget's worst error, {what} (seed {seed})"),
+        // Where a window begins between two answers, nobody told on which side the events lie.
+        what: format!(
+            "budget's worst error, {what} (seed {seed}; {edge} to the second at the window's edge)"
+        ),
         unit: "% of the budget",
         per_hour: Some(37_800.0),
         load: "20:1 daily",

@@ -272,9 +272,10 @@ pub(super) async fn history(
         timeline,
         versions: versions.into_iter().map(version).collect(),
     };
-    output::print(format, &story, show_story)?;
     let nothing = story.spans.is_empty() && story.events.is_empty() && story.versions.is_empty();
-    Ok(if nothing { exit::FAILED } else { exit::DONE })
+    anyhow::ensure!(!nothing, "nothing is known of {objective:?}; `homeostat slo status` names the objectives");
+    output::print(format, &story, show_story)?;
+    Ok(exit::DONE)
 }
 
 fn show_story(story: &Story) -> String {

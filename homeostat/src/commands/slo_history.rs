@@ -273,7 +273,10 @@ pub(super) async fn history(
         versions: versions.into_iter().map(version).collect(),
     };
     let nothing = story.spans.is_empty() && story.events.is_empty() && story.versions.is_empty();
-    anyhow::ensure!(!nothing, "nothing is known of {objective:?}; `homeostat slo status` names the objectives");
+    anyhow::ensure!(
+        !nothing,
+        "nothing is known of {objective:?}; `homeostat slo status` names the objectives"
+    );
     output::print(format, &story, show_story)?;
     Ok(exit::DONE)
 }

@@ -291,9 +291,10 @@ impl Before {
     /// What a restarted series counted in all: besides what it shows, in the unseen share as much as at its pace right before
     /// and right after.
     fn made_up(&self, query: &Promql, sample: &Sample, unseen: f64, elapsed_s: f64) -> f64 {
+        // Without a pace before nothing is unseen.
         let seen_s = self.newest_s + (1.0 - unseen) * elapsed_s;
-        let pace = (self.grew(query, sample) + sample.value) / seen_s.max(1e-9);
-        sample.value + if self.newest_s > 0.0 { pace * unseen * elapsed_s } else { 0.0 }
+        let pace = (self.grew(query, sample) + sample.value) / seen_s;
+        sample.value + pace * unseen * elapsed_s
     }
 
     /// Events since then, by series. Series as they were scraped of a process that restarted count from zero, and what they

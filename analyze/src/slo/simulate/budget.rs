@@ -1,7 +1,7 @@
 //! The budget against the truth of every single event: a service whose load swings twentyfold over the day, scraped with losses,
 //! restarted again and again, as is what counts its events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -99,11 +99,11 @@ pub fn worst(seed: u64, incidents: Vec<Incident>) -> Worst {
     let mut history = fresh();
     let mut scraper = Scraper::new();
     // Sums of all events up to each second of the last window.
-    let mut truth = std::collections::VecDeque::from([(0.0, 0.0)]);
+    let mut truth = VecDeque::from([(0.0, 0.0)]);
     let (mut all, mut read) = ((0.0, 0.0), (0.0, 0.0));
     let mut worst = Worst::default();
     // When it was answered, as far as windows reach.
-    let mut answered = std::collections::VecDeque::from([0]);
+    let mut answered = VecDeque::from([0]);
     scraper.scrape(0, read, &mut history);
     for now in 1..=DAYS * DAY_S {
         let (total, bad) = service.second(now - 1);
@@ -127,8 +127,7 @@ pub fn worst(seed: u64, incidents: Vec<Incident>) -> Worst {
             history = restarted(&history).unwrap_or_else(fresh);
             scraper.restart();
         }
-        let is_aligned = now % 900 == 0;
-        if now > WINDOW_S && (is_aligned || chance.draw().is_multiple_of(LOOK_S)) {
+        if now > WINDOW_S && (now % 900 == 0 || chance.draw().is_multiple_of(LOOK_S)) {
             let sums = history.window(at(now), Duration::from_secs(WINDOW_S.unsigned_abs()));
             let told = sums.bad / (ALLOWED * sums.total);
             let consumed = |begin: i64| {
@@ -138,12 +137,11 @@ pub fn worst(seed: u64, incidents: Vec<Incident>) -> Worst {
                 (all.1 - begin.1) / (ALLOWED * (all.0 - begin.0))
             };
             let error = (told - consumed(now - WINDOW_S)).abs();
-            let ends =
+            let [one, other] =
                 [answered.front(), answered.get(1)].map(|at| consumed(at.copied().unwrap_or_default()));
-            let within = (ends[0].min(ends[1])..=ends[0].max(ends[1])).contains(&told);
-            let known = ends.into_iter().map(|end| (told - end).abs()).fold(error, f64::min);
+            let known = (one.min(other) - told).max(told - one.max(other)).clamp(0.0, error);
             worst.whole = worst.whole.max(error);
-            worst.known = worst.known.max(if within { 0.0 } else { known });
+            worst.known = worst.known.max(known);
         }
     }
     worst
